@@ -1,0 +1,154 @@
+"""The samplings: how often a schedule reads its profile.
+
+Every sampling is a pure function ``(t, T, **params) -> t'``, the moment at which the profile was last read:
+t' <= t, and the value read there is held until the next read. Any sampling goes with any profile. After the
+budget the last read within it stays; before it, nothing has been read and t' = t.
+
+A read at a fraction p of the budget happens at the first step t with t >= p·T, computed exactly for integers:
+0.7 of 10 is step 7, whatever binary floats say. (If t or T is a float, it happens at p·T itself.)
+"""
+
+import math
+from types import ModuleType
+from typing import Any
+
+from rex_core.progress import (
+    MIN_FRACTION,
+    as_float,
+    as_like,
+    boundaries,
+    boundary,
+    ceil_share,
+    check,
+    check_count,
+    check_fraction,
+    finite,
+    floor,
+    is_integer,
+    measure,
+    nudge,
+    rationals,
+    where,
+)
+
+
+def every_step(t: Any, T: Any) -> Any:
+    """Read at every step: t' = t.
+
+    Args:
+        t: How much of the budget is spent; any shape.
+        T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
+
+    Returns:
+        t.
+
+    Raises:
+        ValueError: t is not finite, or T is not a positive finite number.
+
+    >>> every_step(7, 10)
+    7
+
+    Source: arXiv 2107.04197 (REX), section 3 ("every iteration").
+    """
+    measure(t, T)
+    return t
+
+
+def every(t: Any, T: Any, *, steps: Any) -> Any:
+    """Read every so many steps: t' = steps·⌊t/steps⌋.
+
+    Args:
+        t: How much of the budget is spent; any shape.
+        T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
+        steps: The distance between two reads, an integer >= 1, in the unit of t (the steps of an epoch, to
+            read once per epoch); any shape that broadcasts with t.
+
+    Returns:
+        The moment of the last read. If steps does not divide T, the end of the profile is never read.
+
+    Raises:
+        ValueError: t is not finite, T is not a positive finite number, steps is not an integer >= 1.
+
+    >>> [every(t, 10, steps=4) for t in range(11)]
+    [0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8]
+
+    Source: the usual decay per epoch; arXiv 2107.04197 (REX), section 3.
+    """
+    check("steps", steps, "an integer >= 1", lambda s: finite(s) & (s >= 1) & (s % 1 == 0))
+    _, spent, _, xp, steps = measure(t, T, steps)
+    check_count("steps", steps, xp)
+    return _held(t, spent - spent % steps, xp)
+
+
+def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
+    """Read every so large a fraction of the budget: at the first step on or after k·fraction·T, k = 0, 1, ...
+
+    Args:
+        t: How much of the budget is spent; any shape.
+        T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
+        fraction: The distance between two reads, in [1e-6, 1]; 0.05 reads every 5 %, 1/3 three times; any
+            shape that broadcasts with t. Reads are exact unless the fraction is traced.
+
+    Returns:
+        The moment of the last read.
+
+    Raises:
+        ValueError: t is not finite, T is not a positive finite number, fraction is out of range.
+
+    >>> [every_fraction(t, 10, fraction=0.25) for t in range(11)]
+    [0, 0, 0, 3, 3, 5, 5, 5, 8, 8, 10]
+
+    Source: arXiv 2107.04197 (REX), section 3 and Table 2 (every 10 %, 5 %, 1 %).
+    """
+    check_fraction("fraction", fraction, MIN_FRACTION)
+    _, spent, total, xp, fraction = measure(t, T, fraction)
+    pair = rationals(fraction) if is_integer(spent, xp) else None
+    if pair is not None and xp is math:
+        n, d = pair
+        read = ceil_share(spent * d // (n * total) * n, d, total, xp)
+        return _held(t, read, xp)
+    progress = as_float(spent, xp) / as_float(total, xp)
+    if pair is None:
+        reads = floor(nudge(progress / fraction, 4, xp), xp)
+        return _held(t, boundary(reads * fraction, total, xp), xp)
+    n, d = (as_like(v, total, xp) for v in pair)
+    # A quotient of floats is off by one read at most: of the three, take the last that has happened.
+    reads = xp.astype(xp.floor(progress / n * d), total.dtype)
+    read = xp.zeros_like(total)
+    for guess in (reads - 1, reads, reads + 1):
+        guess = xp.where(guess < 0, 0, xp.where(guess > d // n, d // n, guess))
+        moment = ceil_share(guess * n, d, total, xp)
+        read = xp.where(moment <= spent, moment, read)
+    return _held(t, read, xp)
+
+
+def at(t: Any, T: Any, *, fractions: Any) -> Any:
+    """Read at the start and at the given fractions of the budget.
+
+    Args:
+        t: How much of the budget is spent; any shape.
+        T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
+        fractions: Increasing fractions of the budget, in (0, 1]: (0.5, 0.75) is the paper's 50-75.
+
+    Returns:
+        The moment of the last read.
+
+    Raises:
+        ValueError: t is not finite, T is not a positive finite number, fractions are not increasing in
+            (0, 1].
+
+    >>> [at(t, 10, fractions=(1/3, 0.7)) for t in range(11)]
+    [0, 0, 0, 0, 4, 4, 4, 7, 7, 7, 7]
+
+    Source: arXiv 2107.04197 (REX), section 3 and Table 2 (50-75, 33-66, 25-50-75).
+    """
+    _, spent, total, xp = measure(t, T)
+    read = spent * 0
+    for moment in boundaries("fractions", fractions, total, xp):
+        read = where(spent >= moment, moment, read, xp)
+    return _held(t, read, xp)
+
+
+def _held(t: Any, read: Any, xp: ModuleType) -> Any:
+    """The moment of the last read, never later than t."""
+    return where(t < read, t, read, xp)
