@@ -1,15 +1,16 @@
 """The profiles: which curve a schedule follows from 1, at the start of the budget, to its end.
 
-Every profile is a pure function ``(t, T, **params) -> factor``. t is how much of the budget is spent, T the
-whole budget, in one unit (steps, samples, tokens, seconds). All of them share these rules:
+Every profile is a pure function ``(t, T, **params) -> factor``. t is how much of the budget is
+spent, T the whole budget, in one unit (steps, samples, tokens, seconds). All of them share these
+rules:
 
-* Python numbers in, a Python float out; arrays (NumPy, JAX, PyTorch, ...) in, that library's floats out,
-  elementwise and broadcast over t, T and the numeric parameters; any of them may be traced.
+* Python numbers in, a Python float out; arrays (NumPy, JAX, PyTorch, ...) in, that library's floats
+  out, elementwise and broadcast over t, T and the numeric parameters; any of them may be traced.
 * 1 at t = 0; outside [0, T] the value is held at the end it passed.
-* Bad values raise `ValueError`: a T that is not positive, NaN, infinities, parameters out of range. Traced
-  values cannot be checked; they never give NaN, and a T that is no budget counts as spent.
-* Within 4 ulp (rex, linear, step, constant) or 8 ulp (the others; polynomial up to power 3) of the exact
-  value, in the dtype of the result, for integers up to 2^31 - 1, the last steps included.
+* Bad values raise `ValueError`: a T that is not positive, NaN, infinities, parameters out of range.
+  Traced values cannot be checked; they never give NaN, and a T that is no budget counts as spent.
+* Within 4 ulp (rex, linear, step, constant) or 8 ulp (the others; polynomial up to power 3) of the
+  exact value, in the dtype of the result, for integers up to 2^31 - 1, the last steps included.
 """
 
 import math
@@ -32,8 +33,8 @@ _PAPER = 0.5
 def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
     """REX, the reflected exponential: r / ((1 - β) + β·r), with r = (T - t)/T the fraction left.
 
-    β = ½ is the paper's curve, 0 is linear, 0.9 is what several ports call REX; the larger β, the longer
-    the rate stays high; below 0 it falls early.
+    β = ½ is the paper's curve, 0 is linear, 0.9 is what several ports call REX; the larger β, the
+    longer the rate stays high; below 0 it falls early.
 
     Args:
         t: How much of the budget is spent; any shape.
@@ -44,21 +45,23 @@ def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
         The factor, in [0, 1], from 1 at t = 0 to exactly 0 at t = T.
 
     Raises:
-        ValueError: t is not finite, T is not a positive finite number, beta is not a finite number below 1.
+        ValueError: t is not finite, T is not a positive finite number, beta is not a finite number
+            below 1.
 
     >>> [round(rex(t, 100), 4) for t in (0, 50, 90, 99, 100)]
     [1.0, 0.6667, 0.1818, 0.0198, 0.0]
     >>> rex(50, 100, beta=0.9)
     0.9090909090909091
 
-    Source: Chen, Wolfe, Kyrillidis, "REX: Revisiting Budgeted Training with an Improved Schedule", MLSys
-    2022, arXiv 2107.04197, section 3; for other β, "Demon", arXiv 1910.04952, equation for β_t divided by β₀.
+    Source: Chen, Wolfe, Kyrillidis, "REX: Revisiting Budgeted Training with an Improved Schedule",
+    MLSys 2022, arXiv 2107.04197, section 3; the curve with β, Chen, Wolfe, Li, Kyrillidis, "Demon",
+    arXiv 1910.04952, the formula of β_t divided by β₀.
     """
-    # The everyday call, told by identity because that is the cheapest question, needs no other check.
-    if t.__class__ is int and T.__class__ is int and 0 <= t < T and beta is _PAPER:
+    if beta is not _PAPER:
+        check("beta", beta, "a finite number below 1", lambda b: (b >= -LARGEST) & (b < 1))
+    if t.__class__ is int and T.__class__ is int and 0 <= t < T:  # The cheapest questions.
         left, spent = T - t, t
     else:
-        check("beta", beta, "a finite number below 1", lambda b: (b >= -LARGEST) & (b < 1))
         left, spent, _, xp, beta = measure(t, T, beta)
         left, spent = as_float(left, xp), as_float(spent, xp)
     return left / (left + (1.0 - beta) * spent)
@@ -80,10 +83,10 @@ def linear(t: Any, T: Any) -> Any:
     >>> [linear(t, 4) for t in range(6)]
     [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
 
-    Source: Li, Yumer, Ramanan, "Budgeted Training: Rethinking Deep Neural Network Training Under Resource
-    Constraints", ICLR 2020, arXiv 1905.04753.
+    Source: Li, Yumer, Ramanan, "Budgeted Training: Rethinking Deep Neural Network Training Under
+    Resource Constraints", ICLR 2020, arXiv 1905.04753.
     """
-    left, _, total, xp = measure(t, T)
+    left, _, total, _ = measure(t, T)
     return left / total
 
 
@@ -123,7 +126,8 @@ def exponential(t: Any, T: Any, *, gamma: Any = 3.0) -> Any:
         The factor, from 1 at t = 0 to exp(-γ) at t = T.
 
     Raises:
-        ValueError: t is not finite, T is not a positive finite number, gamma is not a finite number >= 0.
+        ValueError: t is not finite, T is not a positive finite number, gamma is not a finite number
+            >= 0.
 
     >>> [round(exponential(t, 4), 4) for t in range(6)]
     [1.0, 0.4724, 0.2231, 0.1054, 0.0498, 0.0498]
@@ -133,8 +137,9 @@ def exponential(t: Any, T: Any, *, gamma: Any = 3.0) -> Any:
     check("gamma", gamma, "a finite number >= 0", lambda g: (g >= 0) & (g <= LARGEST))
     _, spent, total, xp, gamma = measure(t, T, gamma)
     coarse, fine = quotient(spent, total, xp)
-    # An error of the exponent is a relative error of the result. whole·coarse is exact and the rest of the
-    # exponent small; expm1, because XLA would merge a product of two exp into one of the rounded sum.
+    # An error of the exponent is a relative error of the result. whole·coarse is exact and the rest
+    # of the exponent small; expm1, because XLA would merge a product of two exp into one of the
+    # rounded sum.
     whole = floor(gamma + 0.5, xp)
     factor = xp.exp(-whole * coarse)
     return factor + factor * xp.expm1((whole - gamma) * coarse - gamma * fine)
@@ -146,13 +151,15 @@ def polynomial(t: Any, T: Any, *, power: Any = 2.0) -> Any:
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
-        power: The exponent, > 0; any shape that broadcasts with t. Each unit of it costs up to 2 ulp.
+        power: The exponent, > 0; any shape that broadcasts with t. Each unit of it costs up to 2
+            ulp.
 
     Returns:
         The factor, in [0, 1], from 1 at t = 0 to exactly 0 at t = T.
 
     Raises:
-        ValueError: t is not finite, T is not a positive finite number, power is not a finite number > 0.
+        ValueError: t is not finite, T is not a positive finite number, power is not a finite number
+            > 0.
 
     >>> [polynomial(t, 4) for t in range(6)]
     [1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]
@@ -184,8 +191,8 @@ def one_minus_sqrt(t: Any, T: Any) -> Any:
     >>> [round(one_minus_sqrt(t, 4), 4) for t in range(6)]
     [1.0, 0.5, 0.2929, 0.134, 0.0, 0.0]
 
-    Source: Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations",
-    NeurIPS 2024, arXiv 2405.18392, section 3.
+    Source: Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
+    Durations", NeurIPS 2024, arXiv 2405.18392, section 3.
     """
     left, spent, total, xp = measure(t, T)
     return left / total / (1 + xp.sqrt(spent / total))
@@ -206,8 +213,8 @@ def step(t: Any, T: Any, *, milestones: Any = (0.5, 0.75), factor: Any = 0.1) ->
         The factor, from 1 at t = 0 to factor^len(milestones).
 
     Raises:
-        ValueError: t is not finite, T is not a positive finite number, milestones are not increasing in
-            (0, 1], factor is not a finite number >= 0.
+        ValueError: t is not finite, T is not a positive finite number, milestones are not
+            increasing in (0, 1], factor is not a finite number >= 0.
 
     >>> [round(step(t, 8), 4) for t in range(9)]
     [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01, 0.01]

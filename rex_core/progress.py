@@ -2,11 +2,12 @@
 
 Three rules make a schedule exact to its last step:
 
-* integers are subtracted as integers, and only the difference becomes a float: near the end of a long
-  run ``1 - t/T`` has no correct digit left in float32, ``(T - t) / T`` has all of them;
-* a fraction of the budget is the short rational that its writer meant (0.7 is 7/10), so that the first
-  step at or after it is found with integers alone, in int32 as in Python;
-* values that are known are checked; values that a compiler is tracing cannot be, and are kept finite.
+* integers are subtracted as integers, and only the difference becomes a float: near the end of a
+  long run ``1 - t/T`` has no correct digit left in float32, ``(T - t) / T`` has all of them;
+* a fraction of the budget is the short rational that its writer meant (0.7 is 7/10), so that the
+  first step at or after it is found with integers alone, in int32 as in Python;
+* values that are known are checked; values that a compiler is tracing cannot be, and are kept
+  finite.
 """
 
 import math
@@ -25,7 +26,9 @@ MIN_FRACTION = 1e-6  # Down to here a float32 quotient finds the right read, giv
 GRID = 2**14
 LARGEST = sys.float_info.max
 
-_rationals: dict[tuple[Any, float], tuple[int, int]] = {}
+DOUBLE = 2.0**-54  # Half the distance between neighbours just below 1.
+
+_rationals: dict[Any, tuple[int, int]] = {}
 _sequences: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
 
 
@@ -118,9 +121,9 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
     """Check t and T and bring them to one dtype of one library.
 
     Returns:
-        (t, T, xp, *params): as they came, with `math`, if all are Python numbers; else t and T as arrays,
-        both of the default integer dtype or, if one of them is a float, both of that float dtype. NumPy's
-        arrays among the params become the library's own.
+        (t, T, xp, *params): as they came, with `math`, if all are Python numbers; else t and T as
+        arrays, both of the default integer dtype or, if one of them is a float, both of that float
+        dtype. NumPy's arrays among the params become the library's own.
     """
     check_finite("t", t)
     check("T", T, "a positive finite number", lambda T: (T > 0) & (T <= LARGEST))
@@ -130,7 +133,7 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
     check_count("t", t, xp)
     check_count("T", T, xp)
     device = next((v.device for v in (t, T, *params) if array_api_compat.is_torch_array(v)), None)
-    t, T, *params = (
+    t, T, *others = (
         xp.asarray(v, device=device) if isinstance(v, np.ndarray | np.generic) else v
         for v in (t, T, *params)
     )
@@ -144,34 +147,37 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
         xp.astype(v, dtype) if is_array(v) else xp.asarray(v, dtype=dtype, device=device)
         for v in (t, T)
     )
-    return t, T, xp, *params
+    return t, T, xp, *others
 
 
 def measure(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
     """How much is left and how much is spent.
 
     Returns:
-        (left, spent, total, xp, *params) with left + spent == total > 0 and neither of them negative:
-        integers where t and T were integers. Where a traced T is no budget (zero, negative, NaN, infinite,
-        too small to divide by) or a traced t is NaN, all is spent.
+        (left, spent, total, xp, *params) with left + spent == total > 0 and neither of them
+        negative: integers where t and T were integers. Where a traced T is no budget (zero,
+        negative, NaN, infinite, too small to divide by) or a traced t is NaN, all is spent.
     """
-    if t.__class__ is int and T.__class__ is int and T > 0 and (
-        not params or all(map(is_number, params))
+    if (
+        t.__class__ is int
+        and T.__class__ is int
+        and T > 0
+        and (not params or all(map(is_number, params)))
     ):
         spent = 0 if t < 0 else T if t > T else t
         return T - spent, spent, T, math, *params
-    t, T, xp, *params = unify(t, T, *params)
+    t, T, xp, *others = unify(t, T, *params)
     if xp is math:
         spent = min(max(t, 0), T)
-        return T - spent, spent, T, xp, *params
-    smallest = 1
+        return T - spent, spent, T, xp, *others
+    smallest = 1.0
     if not is_integer(T, xp):
         info = xp.finfo(T.dtype)
         smallest = 4 * float(info.smallest_normal) / float(info.eps)
-    budget = (T >= smallest) & xp.isfinite(T)
+    budget = (smallest <= T) & xp.isfinite(T)
     T = xp.where(budget, T, 1)
     spent = xp.where(budget & (t < T), xp.where(t > 0, t, 0), T)
-    return T - spent, spent, T, xp, *params
+    return T - spent, spent, T, xp, *others
 
 
 def is_integer(value: Any, xp: ModuleType) -> bool:
@@ -187,10 +193,10 @@ def as_float(value: Any, xp: ModuleType) -> Any:
 
 
 def quotient(part: Any, total: Any, xp: ModuleType) -> tuple[Any, Any]:
-    """part / total as coarse + fine, free of the rounding of part and total to float32.
+    """Part / total as coarse + fine, free of the rounding of part and total to float32.
 
-    coarse is the nearest multiple of 2^-14, exact in any dtype. fine, at most 2^-15, comes from an exact
-    integer difference, which may wrap around on the way: the result is less than total.
+    coarse is the nearest multiple of 2^-14, exact in any dtype. fine, at most 2^-15, comes from an
+    exact integer difference, which may wrap around on the way: the result is less than total.
     """
     ratio = as_float(part, xp) / as_float(total, xp)
     nearest = xp.floor(ratio * GRID + 0.5)
@@ -213,33 +219,40 @@ def where(condition: Any, a: Any, b: Any, xp: ModuleType) -> Any:
     return xp.where(condition, a, b)
 
 
-def rational(fraction: Any, resolution: float = 2.0**-54) -> tuple[int, int]:
-    """The numerator and denominator that the writer of a fraction meant: 0.7 is 7/10.
-
-    It is the fraction of smallest denominator, to a power of two, within the resolution of a float.
-    """
-    pair = _rationals.get((fraction, resolution))
+def rational(fraction: Any) -> tuple[int, int]:
+    """The numerator and denominator that the writer of a fraction meant: 0.7 is 7/10."""
+    pair = _rationals.get(fraction)
     if pair is None:
-        exact = Fraction(fraction)
-        for bits in range(MAX_DENOMINATOR.bit_length()):
-            short = exact.limit_denominator(2**bits)
-            if abs(short - exact) <= resolution:
-                break
-        if exact and not short:
-            short = Fraction(1, MAX_DENOMINATOR)
-        pair = _rationals[fraction, resolution] = short.as_integer_ratio()
+        pair = _rationals[fraction] = shortest(fraction, DOUBLE)
     return pair
 
 
+def exactly(fraction: float) -> Fraction:
+    """The fraction as its writer meant it, for exact sums of fractions."""
+    return Fraction(*rational(fraction))
+
+
+def shortest(fraction: Any, resolution: float) -> tuple[int, int]:
+    """The fraction of smallest denominator, to a power of two, within the resolution of a float."""
+    exact = Fraction(fraction)
+    for bits in range(MAX_DENOMINATOR.bit_length()):
+        short = exact.limit_denominator(2**bits)
+        if abs(short - exact) <= resolution:
+            break
+    if exact and not short:
+        short = Fraction(1, MAX_DENOMINATOR)
+    return short.as_integer_ratio()
+
+
 def rationals(fraction: Any) -> tuple[Any, Any] | None:
-    """`rational`, elementwise for arrays; None for traced fractions, which are floats and no more."""
+    """`rational`, elementwise for arrays; None for traced fractions, which are just floats."""
     if is_number(fraction) or isinstance(fraction, Fraction):
         return rational(fraction)
     seen = known(fraction)
     if seen is None:
         return None
     resolution = float(np.finfo(seen.dtype).eps) / 4 if seen.dtype.kind == "f" else 0.0
-    pairs = [rational(p, resolution) for p in np.ravel(seen).tolist()]
+    pairs = [shortest(p, resolution) for p in np.ravel(seen).tolist()]
     numerators, denominators = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
     return numerators.reshape(seen.shape), denominators.reshape(seen.shape)
 
@@ -247,8 +260,8 @@ def rationals(fraction: Any) -> tuple[Any, Any] | None:
 def ceil_share(n: Any, d: Any, T: Any, xp: ModuleType) -> Any:
     """⌈n·T/d⌉ for 0 <= n <= d <= 2^29, exact, no intermediate value beyond T's own dtype.
 
-    With T = q·d + r this is n·q + ⌈n·r/d⌉; the product n·r is divided digit by digit, in the largest radix
-    that cannot overflow.
+    With T = q·d + r this is n·q + ⌈n·r/d⌉; the product n·r is divided digit by digit, in the
+    largest radix that cannot overflow.
     """
     if xp is math:
         return -(-n * T // d)
@@ -268,9 +281,11 @@ def ceil_share(n: Any, d: Any, T: Any, xp: ModuleType) -> Any:
 def boundary(fraction: Any, T: Any, xp: ModuleType) -> Any:
     """The first step t with t >= fraction·T (the point fraction·T itself, if T is a float).
 
-    Exact for fractions that are known. A traced fraction has the digits of its dtype: in float32 the
-    boundary is off by at most T·2^-22 steps.
+    Exact for fractions that are known. A traced fraction has the digits of its dtype: in float32
+    the boundary is off by at most T·2^-22 steps.
     """
+    if T.__class__ is int and fraction.__class__ is float:
+        return ceil_share(*rational(fraction), T, xp)
     if not is_integer(T, xp):
         return fraction * T
     pair = rationals(fraction)

@@ -1,11 +1,13 @@
 """The samplings: how often a schedule reads its profile.
 
-Every sampling is a pure function ``(t, T, **params) -> t'``, the moment at which the profile was last read:
-t' <= t, and the value read there is held until the next read. Any sampling goes with any profile. After the
-budget the last read within it stays; before it, nothing has been read and t' = t.
+Every sampling is a pure function ``(t, T, **params) -> t'``, the moment at which the profile was
+last read: t' <= t, and the value read there is held until the next read. Any sampling goes with any
+profile. After the budget the last read within it stays; before it, nothing has been read and t' =
+t.
 
-A read at a fraction p of the budget happens at the first step t with t >= p·T, computed exactly for integers:
-0.7 of 10 is step 7, whatever binary floats say. (If t or T is a float, it happens at p·T itself.)
+A read at a fraction p of the budget happens at the first step t with t >= p·T, computed exactly for
+integers: 0.7 of 10 is step 7, whatever binary floats say. (If t or T is a float, it happens at p·T
+    itself.)
 """
 
 import math
@@ -60,14 +62,16 @@ def every(t: Any, T: Any, *, steps: Any) -> Any:
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
-        steps: The distance between two reads, an integer >= 1, in the unit of t (the steps of an epoch, to
-            read once per epoch); any shape that broadcasts with t.
+        steps: The distance between two reads, an integer >= 1, in the unit of t (the steps of an
+            epoch, to read once per epoch); any shape that broadcasts with t.
 
     Returns:
-        The moment of the last read. If steps does not divide T, the end of the profile is never read.
+        The moment of the last read. If steps does not divide T, the end of the profile is never
+        read.
 
     Raises:
-        ValueError: t is not finite, T is not a positive finite number, steps is not an integer >= 1.
+        ValueError: t is not finite, T is not a positive finite number, steps is not an integer >=
+            1.
 
     >>> [every(t, 10, steps=4) for t in range(11)]
     [0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8]
@@ -81,13 +85,13 @@ def every(t: Any, T: Any, *, steps: Any) -> Any:
 
 
 def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
-    """Read every so large a fraction of the budget: at the first step on or after k·fraction·T, k = 0, 1, ...
+    """Read every so large a fraction of the budget: t' is the last ⌈k·fraction·T⌉ <= t, k = 0, 1, ...
 
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
-        fraction: The distance between two reads, in [1e-6, 1]; 0.05 reads every 5 %, 1/3 three times; any
-            shape that broadcasts with t. Reads are exact unless the fraction is traced.
+        fraction: The distance between two reads, in [1e-6, 1]; 0.05 reads every 5 %, 1/3 three
+            times; any shape that broadcasts with t. Reads are exact unless the fraction is traced.
 
     Returns:
         The moment of the last read.
@@ -112,7 +116,8 @@ def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
         reads = floor(nudge(progress / fraction, 4, xp), xp)
         return _held(t, boundary(reads * fraction, total, xp), xp)
     n, d = (as_like(v, total, xp) for v in pair)
-    # A quotient of floats is off by one read at most: of the three, take the last that has happened.
+    # A quotient of floats is off by one read at most: of the three, take the last that has
+    # happened.
     reads = xp.astype(xp.floor(progress / n * d), total.dtype)
     read = xp.zeros_like(total)
     for guess in (reads - 1, reads, reads + 1):
@@ -134,10 +139,10 @@ def at(t: Any, T: Any, *, fractions: Any) -> Any:
         The moment of the last read.
 
     Raises:
-        ValueError: t is not finite, T is not a positive finite number, fractions are not increasing in
-            (0, 1].
+        ValueError: t is not finite, T is not a positive finite number, fractions are not increasing
+            in (0, 1].
 
-    >>> [at(t, 10, fractions=(1/3, 0.7)) for t in range(11)]
+    >>> [at(t, 10, fractions=(1 / 3, 0.7)) for t in range(11)]
     [0, 0, 0, 0, 4, 4, 4, 7, 7, 7, 7]
 
     Source: arXiv 2107.04197 (REX), section 3 and Table 2 (50-75, 33-66, 25-50-75).

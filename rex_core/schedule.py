@@ -20,17 +20,26 @@ from rex_core.progress import (
     check,
     check_count,
     check_finite,
+    exactly,
     finite,
     is_array,
     is_number,
     known,
-    rational,
     unify,
     where,
 )
 from rex_core.sampling import every_step
 
 Function = Callable[..., Any]
+
+_NUMBERS = (
+    "peak_value",
+    "end_value",
+    "init_value",
+    "warmup_steps",
+    "warmup_ratio",
+    "hold_ratio",
+)
 
 
 class Bound(partial[Any]):
@@ -54,7 +63,7 @@ class Bound(partial[Any]):
         raise AttributeError(f"a bound function is a value; {name} cannot be set")
 
 
-def bind(function: Function, **params: Any) -> Bound:
+def bind(function: Function, /, **params: Any) -> Bound:
     """Fix the parameters of a profile or a sampling.
 
     Args:
@@ -80,9 +89,11 @@ def bind(function: Function, **params: Any) -> Bound:
         if name not in accepted:
             takes = ", ".join(accepted) or "none"
             raise ValueError(
-                f"{name} must be a parameter of {_name(function)}, which takes {takes}; got {value!r}"
+                f"{name} must be a parameter of {_name(function)}, which takes {takes}; "
+                f"got {value!r}"
             )
-    bound = Bound(function, **{k: tuple(v) if isinstance(v, list) else v for k, v in params.items()})
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in params.items()}
+    bound = Bound(function, **values)
     bound(0, 1)  # The function itself knows which values it accepts.
     return bound
 
@@ -97,8 +108,8 @@ class Schedule:
         t <= w + h  peak_value
         t >= w + h  end_value + (peak_value - end_value) · profile(sampling(t - w - h, D), D)
 
-    T counts everything, warmup included. Warmup is a decay reversed in time; init_value is what it starts
-    from if its profile ends at 0. The value is held at the end it passed outside [0, T].
+    T counts everything, warmup included. Warmup is a decay reversed in time; init_value is what it
+    starts from if its profile ends at 0. The value is held at the end it passed outside [0, T].
 
     Args:
         profile: The curve of the decay, a profile or a bound one.
@@ -107,19 +118,20 @@ class Schedule:
         end_value: The value where the profile is 0, absolute (not a share of the peak); any shape.
         init_value: The value at t = 0 if there is warmup; any shape.
         warmup_steps: w, >= 0, in the unit of t; any shape.
-        warmup_ratio: w as a fraction of T, in [0, 1): w is the first step t with t >= warmup_ratio·T.
+        warmup_ratio: w as a fraction of T, in [0, 1): w is the first step t with t >=
+            warmup_ratio·T.
         warmup_profile: The curve of the warmup.
         hold_ratio: h as a fraction of T, in [0, 1), rounded like w.
 
     Raises:
-        ValueError: A value out of range, both warmup_steps and warmup_ratio given, phases that fill T
-            (ratios at construction, steps at the call).
+        ValueError: A value out of range, both warmup_steps and warmup_ratio given, phases that fill
+            T (ratios at construction, steps at the call).
 
     >>> schedule = Schedule(rex, peak_value=0.1, end_value=0.001, warmup_steps=10)
     >>> [round(schedule(t, 100), 4) for t in (0, 5, 10, 55, 99, 100)]
     [0.0, 0.05, 0.1, 0.067, 0.0032, 0.001]
     >>> schedule
-    Schedule(rex, peak_value=0.1, end_value=0.001, warmup_steps=10)
+    Schedule(peak_value=0.1, end_value=0.001, warmup_steps=10)
 
     Source: arXiv 2107.04197 (REX), section 3, for profile × sampling.
     """
@@ -135,6 +147,7 @@ class Schedule:
     warmup_profile: Function = linear
     hold_ratio: Any = 0.0
     _plain: bool = field(init=False, repr=False, compare=False)
+    _ratios: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("profile", "sampling", "warmup_profile"):
@@ -158,42 +171,41 @@ class Schedule:
                 f"warmup_ratio + hold_ratio must be below 1; got "
                 f"{self.warmup_ratio!r} + {self.hold_ratio!r}"
             )
-        object.__setattr__(self, "_plain", all(map(is_number, self._numbers())))
+        self._derive()
 
-    def _numbers(self) -> tuple[Any, ...]:
-        return (
-            self.peak_value,
-            self.end_value,
-            self.init_value,
-            self.warmup_steps,
-            self.warmup_ratio,
-            self.hold_ratio,
-        )
+    def _derive(self) -> None:
+        plain = all(is_number(getattr(self, name)) for name in _NUMBERS)
+        object.__setattr__(self, "_plain", plain)
+        ratios = self.warmup_ratio, self.hold_ratio
+        object.__setattr__(self, "_ratios", not plain or ratios != (0, 0))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
-        numbers = self._numbers()
-        if t.__class__ is int and T.__class__ is int and T > 0 and self._plain:
+        peak, end, init = self.peak_value, self.end_value, self.init_value
+        if self._plain and t.__class__ is int and T.__class__ is int and T > 0:
             xp: ModuleType = math
+            warmup = start = self.warmup_steps
+            if self._ratios:
+                warmup, start = _boundaries(T, xp, warmup, self.warmup_ratio, self.hold_ratio)
         else:
             self._check_phases(T)
-            t, T, xp, *numbers = unify(t, T, *numbers)
-        peak, end, init, *phases = numbers
-        warmup, start = _boundaries(T, xp, *phases)
+            t, T, xp, *numbers = unify(t, T, *(getattr(self, name) for name in _NUMBERS))
+            peak, end, init, *phases = numbers
+            warmup, start = _boundaries(T, xp, *phases)
         if xp is math:
             if start >= T:
                 raise _no_decay(start, T)
-            if t < warmup:
+            if t < warmup and warmup > 0:
                 return _between(init, peak, self.warmup_profile(warmup - t, warmup))
-            return _between(end, peak, self._factor(t - start, T - start))
-        falling = _between(end, peak, self._factor(t - start, T - start))
+            return _between(end, peak, self._decay(t - start, T - start))
+        falling = _between(end, peak, self._decay(t - start, T - start))
         if is_number(warmup) and warmup == 0:
             return falling
         length = warmup if is_number(warmup) else xp.where(warmup > 0, warmup, 1)
         rising = _between(init, peak, self.warmup_profile(length - t, length))
         return xp.where(t < warmup, rising, falling)
 
-    def _factor(self, t: Any, T: Any) -> Any:
+    def _decay(self, t: Any, T: Any) -> Any:
         if self.sampling is not every_step:
             t = self.sampling(t, T)
         return self.profile(t, T)
@@ -252,7 +264,7 @@ class Join:
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
         t, T, xp = unify(t, T)
-        edges = [0, *boundaries("fractions", self.fractions, T, xp), T]
+        edges = [0 * T, *boundaries("fractions", self.fractions, T, xp), T]
         value = None
         for schedule, (start, end) in zip(self.schedules, pairwise(edges), strict=True):
             empty = end <= start
@@ -304,15 +316,18 @@ class Restarts:
         if not is_number(self.period_mult) or not 0 < self.period_mult <= LARGEST:
             raise ValueError(f"period_mult must be a finite number > 0; got {self.period_mult!r}")
         check("peak_mult", self.peak_mult, "a finite number > 0", lambda m: finite(m) & (m > 0))
-        lengths = [Fraction(*rational(self.period_mult)) ** i for i in range(self.cycles)]
+        self._derive()
+
+    def _derive(self) -> None:
+        lengths = [exactly(self.period_mult) ** i for i in range(self.cycles)]
         ends = [sum(lengths[: i + 1]) / sum(lengths) for i in range(self.cycles)]
         object.__setattr__(self, "_fractions", tuple(ends))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
         t, T, xp, peak_mult = unify(t, T, self.peak_mult)
-        edges = [0, *boundaries("cycles", self._fractions, T, xp)]
-        start, end, scale = 0, edges[1], 1.0
+        edges = [0 * T, *boundaries("cycles", self._fractions, T, xp)]
+        start, end, scale = edges[0], edges[1], 1.0
         for cycle, (cycle_start, cycle_end) in enumerate(pairwise(edges)):
             here = (t >= cycle_start) & (cycle_end > cycle_start)
             start = where(here, cycle_start, start, xp)
@@ -327,14 +342,25 @@ class Restarts:
         return _call_repr(self)
 
 
+def restore(kind: type[Any], values: dict[str, Any]) -> Any:
+    """A value from its fields, unchecked: pytrees carry tracers and placeholders in them."""
+    value = object.__new__(kind)
+    for name, content in values.items():
+        object.__setattr__(value, name, content)
+    if hasattr(value, "_derive"):
+        value._derive()
+    return value
+
+
 def _between(floor: Any, peak: Any, factor: Any) -> Any:
-    """floor at factor 0 and peak at factor 1, both exactly."""
+    """Floor at factor 0 and peak at factor 1, both exactly."""
     return peak * factor + floor * (1.0 - factor)
 
 
 def _boundaries(T: Any, xp: ModuleType, steps: Any, ratio: Any, hold: Any) -> tuple[Any, Any]:
     """The ends of warmup and of hold."""
-    check_count("warmup_steps", steps, xp)
+    if xp is not math:
+        check_count("warmup_steps", steps, xp)
     warmup = steps
     if ratio.__class__ is not float or ratio != 0.0:
         warmup = warmup + boundary(ratio, T, xp)

@@ -1,1 +1,18 @@
-"""optax."""
+"""rex_core's schedules for optax and JAX.
+
+Importing this package also makes `rex_core.Schedule`, `Join`, `Restarts` and what `rex_core.bind`
+returns pytrees, with their numbers as leaves.
+"""
+
+try:
+    import jax as jax
+    import optax as optax
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"rex_optax needs {error.name}: pip install 'rex-schedules[jax]'", name=error.name
+    ) from error
+
+from rex_optax import pytrees as pytrees
+from rex_optax.schedules import BudgetedSchedule, BudgetedState, as_schedule
+
+__all__ = ["BudgetedSchedule", "BudgetedState", "as_schedule"]
