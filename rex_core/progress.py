@@ -193,17 +193,19 @@ def as_float(value: Any, xp: ModuleType) -> Any:
 
 
 def quotient(part: Any, total: Any, xp: ModuleType) -> tuple[Any, Any]:
-    """Part / total as coarse + fine, free of the rounding of part and total to float32.
+    """Part / total as coarse + fine, free of the rounding of part and total to floats.
 
-    coarse is the nearest multiple of 2^-14, exact in any dtype. fine, at most 2^-15, comes from an
-    exact integer difference, which may wrap around on the way: the result is less than total.
+    coarse is the nearest multiple of 2^-14, exact in any dtype; fine, at most 2^-15, comes from an
+    exact difference of integers, none of them larger than 2^28 + total / 2.
     """
     ratio = as_float(part, xp) / as_float(total, xp)
     nearest = xp.floor(ratio * GRID + 0.5)
     coarse = nearest / GRID
-    if xp is math or not is_integer(part, xp) or xp.finfo(ratio.dtype).bits == 64:
+    if not is_integer(part, xp):
         return coarse, ratio - coarse
-    rest = part * GRID - xp.astype(nearest, part.dtype) * total
+    if xp is not math:
+        nearest = xp.astype(nearest, part.dtype)
+    rest = (part - nearest * (total // GRID)) * GRID - nearest * (total % GRID)
     return coarse, as_float(rest, xp) / as_float(total, xp) / GRID
 
 

@@ -85,7 +85,7 @@ def every(t: Any, T: Any, *, steps: Any) -> Any:
 
 
 def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
-    """Read every so large a fraction of the budget: t' is the last ⌈k·fraction·T⌉ <= t, k = 0, 1, ...
+    """Read every so large a fraction of the budget: t' is the last ⌈k·fraction·T⌉ <= t, k integer.
 
     Args:
         t: How much of the budget is spent; any shape.

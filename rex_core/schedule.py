@@ -98,7 +98,7 @@ def bind(function: Function, /, **params: Any) -> Bound:
     return bound
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
 class Schedule:
     """A budget-aware schedule: warmup, hold, then a profile, read by a sampling, over what is left.
 
@@ -224,7 +224,7 @@ class Schedule:
         return _call_repr(self)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
 class Join:
     """Schedules one after the other, each over its share of the budget, with its own (t, T).
 
@@ -276,7 +276,7 @@ class Join:
         return _call_repr(self)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
 class Restarts:
     """One schedule several times over, each cycle with its own (t, T): warm restarts.
 

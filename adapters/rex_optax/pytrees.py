@@ -1,7 +1,7 @@
 """Schedules as pytrees: numbers are leaves; functions and the places of boundaries are structure.
 
-One program can then be vmapped over, or differentiated by, peaks, ends, warmups and β. Milestones and
-other tuples of fractions, cycles and period_mult stay outside, so that boundaries stay exact.
+One program can then be vmapped over, or differentiated by, peaks, ends, warmups and β. Milestones
+and other tuples of fractions, cycles and period_mult stay outside, so that boundaries stay exact.
 """
 
 from dataclasses import fields

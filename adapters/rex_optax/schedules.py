@@ -45,12 +45,12 @@ class BudgetedState(NamedTuple):
         total_steps: The budget.
     """
 
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # optax's name; tuple.count has it too.
     total_steps: jax.Array
 
 
 @dataclass(frozen=True)
-class BudgetedSchedule(optax.schedules.StatefulSchedule):  # type: ignore[misc]
+class BudgetedSchedule(optax.schedules.StatefulSchedule):
     """A schedule whose budget is part of the optimizer's state, for ``optax.inject_hyperparams``.
 
     The budget is checkpointed with the state and can be changed there, for learning rate, momentum,
@@ -89,7 +89,7 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):  # type: ignore[misc]
     def update(self, state: BudgetedState, **extra_args: Any) -> BudgetedState:
         """The state after one more update."""
         del extra_args
-        return state._replace(count=optax.safe_increment(state.count))
+        return BudgetedState(jnp.asarray(optax.safe_increment(state.count)), state.total_steps)
 
     def __call__(
         self, state: BudgetedState, *, t: Any = None, T: Any = None, **extra_args: Any
@@ -98,7 +98,7 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):  # type: ignore[misc]
         del extra_args
         t = state.count if t is None else t
         T = state.total_steps if T is None else T
-        # A dtype of its own, not a weak one: inject_hyperparams would cast that to bfloat16 params'.
+        # A dtype of its own: inject_hyperparams casts a weak one to that of bfloat16 params.
         return jnp.asarray(_value(self.schedule, T, t), jnp.result_type(float))
 
 

@@ -1,0 +1,74 @@
+"""The profiles once more, from their definitions, in 50 digits; and distances in ulp."""
+
+import math
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+
+mpmath.mp.dps = 50
+
+
+def fraction_left(t, T):
+    return mpmath.mpf(T - min(max(t, 0), T)) / T
+
+
+def rex(t, T, beta=0.5):
+    left = fraction_left(t, T)
+    return left / ((1 - mpmath.mpf(beta)) + beta * left)
+
+
+def linear(t, T):
+    return fraction_left(t, T)
+
+
+def cosine(t, T):
+    return (1 + mpmath.cos(mpmath.pi * (1 - fraction_left(t, T)))) / 2
+
+
+def exponential(t, T, gamma=3.0):
+    return mpmath.exp(-mpmath.mpf(gamma) * (1 - fraction_left(t, T)))
+
+
+def polynomial(t, T, power=2.0):
+    return fraction_left(t, T) ** mpmath.mpf(power)
+
+
+def one_minus_sqrt(t, T):
+    return 1 - mpmath.sqrt(1 - fraction_left(t, T))
+
+
+def step(t, T, milestones=(0.5, 0.75), factor=0.1):
+    meant = [Fraction(p).limit_denominator(1000) for p in milestones]
+    return mpmath.mpf(factor) ** sum(t >= p * T for p in meant)
+
+
+def constant(t, T):
+    return mpmath.mpf(1)
+
+
+def every_step(t, T):
+    return t
+
+
+def every(t, T, steps):
+    return t if t < 0 else min(t, T) // steps * steps
+
+
+def every_fraction(t, T, fraction):
+    meant = Fraction(fraction).limit_denominator(1000)
+    return t if t < 0 else math.ceil(min(t, T) // (meant * T) * meant * T)
+
+
+def at(t, T, fractions):
+    meant = [Fraction(p).limit_denominator(1000) for p in fractions]
+    return t if t < 0 else max(math.ceil(p * T) for p in [0, *meant] if min(t, T) >= p * T)
+
+
+def ulps(values, exact):
+    """Elementwise distance to the exact values, in the spacing of the values' dtype there."""
+    values = np.asarray(values)
+    high = np.array([float(value) for value in exact])
+    low = np.array([float(value - mpmath.mpf(float(value))) for value in exact])
+    spacing = np.spacing(np.abs(high).astype(values.dtype)).astype(float)
+    return np.abs((values.astype(float) - high) - low) / spacing

@@ -1,0 +1,53 @@
+"""The bounds in ulp, up to the longest budgets and down to the last steps."""
+
+import random
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rex_core
+from tests.conformance import reference
+from tests.conformance.backends import BACKENDS
+from tests.conformance.test_values import PROFILES, name
+
+LARGEST = 2**31 - 1
+BUDGETS = [1, 2, 3, 5, 7, 10, 100, 10**4, 10**6, 2**24 + 3, 10**8, LARGEST]
+ENDING_AT_ZERO = [
+    case for case in PROFILES if float(getattr(reference, case[0])(9, 9, **case[1])) == 0
+]
+
+
+def budgets_and_steps(seed):
+    """The budgets, and random ones of every size; their last 1000 steps, and random ones."""
+    draw = random.Random(seed)
+    for T in [*BUDGETS, *(int(2 ** draw.uniform(0, 31)) for _ in range(8))]:
+        last = range(max(T - 1000, 0), T + 1)
+        spread = [draw.randint(0, T) for _ in range(150)]
+        late = [T - int(T ** draw.random()) for _ in range(150)]
+        yield T, [*last, *spread, *late]
+
+
+@pytest.mark.parametrize("case", PROFILES, ids=name)
+def test_bounds(case):
+    function, params, bound = case
+    profile = rex_core.bind(getattr(rex_core, function), **params)
+    for T, steps in budgets_and_steps(name(case)):
+        exact = [getattr(reference, function)(t, T, **params) for t in steps]
+        for backend in ("python", "numpy", "jax_jit", "jax_x64", "torch"):
+            values = BACKENDS[backend][0](profile, steps, T)
+            worst = np.max(reference.ulps(values, exact))
+            assert worst <= bound, f"{worst} ulp in {backend} at T = {T}"
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("case", ENDING_AT_ZERO, ids=name)
+def test_exactly_zero_at_the_end_and_one_at_the_start(case, x64):
+    function, params, _ = case
+    profile = jax.jit(rex_core.bind(getattr(rex_core, function), **params))
+    with jax.enable_x64(x64):
+        budgets = jnp.concatenate([jnp.arange(1, 3001), jnp.array([10**8, LARGEST - 1, LARGEST])])
+        assert np.all(np.asarray(profile(budgets, budgets)) == 0)
+        assert np.all(np.asarray(profile(budgets - 1, budgets)) > 0)
+        assert np.all(np.asarray(profile(0 * budgets, budgets)) == 1)
