@@ -17,10 +17,10 @@ import math
 from typing import Any
 
 from rex_core.progress import (
-    LARGEST,
     as_float,
     boundaries,
     check,
+    finite,
     floor,
     measure,
     quotient,
@@ -58,7 +58,7 @@ def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
     arXiv 1910.04952, the formula of β_t divided by β₀.
     """
     if beta is not _PAPER:
-        check("beta", beta, "a finite number below 1", lambda b: (b >= -LARGEST) & (b < 1))
+        check("beta", beta, "a finite number below 1", lambda b: finite(b) & (b < 1))
     if t.__class__ is int and T.__class__ is int and 0 <= t < T:  # The cheapest questions.
         left, spent = T - t, t
     else:
@@ -134,7 +134,7 @@ def exponential(t: Any, T: Any, *, gamma: Any = 3.0) -> Any:
 
     Source: arXiv 2107.04197 (REX), section 4, which runs γ = 3.
     """
-    check("gamma", gamma, "a finite number >= 0", lambda g: (g >= 0) & (g <= LARGEST))
+    check("gamma", gamma, "a finite number >= 0", lambda g: finite(g) & (g >= 0))
     _, spent, total, xp, gamma = measure(t, T, gamma)
     coarse, fine = quotient(spent, total, xp)
     # An error of the exponent is a relative error of the result. whole·coarse is exact and the rest
@@ -166,7 +166,7 @@ def polynomial(t: Any, T: Any, *, power: Any = 2.0) -> Any:
 
     Source: Chen et al., "DeepLab", arXiv 1606.00915, section 4.1 ("poly" with power 0.9).
     """
-    check("power", power, "a finite number > 0", lambda p: (p > 0) & (p <= LARGEST))
+    check("power", power, "a finite number > 0", lambda p: finite(p) & (p > 0))
     left, _, total, xp, power = measure(t, T, power)
     coarse, fine = quotient(left, total, xp)
     left = coarse + fine
@@ -221,7 +221,7 @@ def step(t: Any, T: Any, *, milestones: Any = (0.5, 0.75), factor: Any = 0.1) ->
 
     Source: arXiv 2107.04197 (REX), section 4, which runs the defaults.
     """
-    check("factor", factor, "a finite number >= 0", lambda f: (f >= 0) & (f <= LARGEST))
+    check("factor", factor, "a finite number >= 0", lambda f: finite(f) & (f >= 0))
     _, spent, total, xp, factor = measure(t, T, factor)
     value = constant(t, T)
     for passed, moment in enumerate(boundaries("milestones", milestones, total, xp), start=1):

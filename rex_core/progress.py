@@ -79,7 +79,7 @@ def known(value: Any) -> Any:
 def check(name: str, value: Any, accepted: str, valid: Callable[[Any], Any]) -> None:
     """Raise the ValueError that names argument, accepted range and value, if the value is known."""
     if is_number(value):
-        if valid(value):
+        if -LARGEST <= value <= LARGEST and valid(value):
             return
     elif is_array(value):
         seen = known(value)
@@ -90,7 +90,7 @@ def check(name: str, value: Any, accepted: str, valid: Callable[[Any], Any]) -> 
 
 def finite(value: Any) -> Any:
     """Elementwise: neither NaN nor infinite."""
-    return (value >= -LARGEST) & (value <= LARGEST)
+    return (value > -math.inf) & (value < math.inf)
 
 
 def check_finite(name: str, value: Any) -> None:
@@ -126,7 +126,7 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
         dtype. NumPy's arrays among the params become the library's own.
     """
     check_finite("t", t)
-    check("T", T, "a positive finite number", lambda T: (T > 0) & (T <= LARGEST))
+    check("T", T, "a positive finite number", lambda T: (T > 0) & (math.inf > T))
     xp = namespace(t, T, *params)
     if xp is math:
         return t, T, xp, *params
