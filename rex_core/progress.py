@@ -25,6 +25,7 @@ MAX_DENOMINATOR = 2**29  # Twice it, plus a carry, still fits int32.
 MIN_FRACTION = 1e-6  # Down to here a float32 quotient finds the right read, give or take one.
 GRID = 2**14
 LARGEST = sys.float_info.max
+NUMPY = (np.ndarray, np.generic)
 
 DOUBLE = 2.0**-54  # Half the distance between neighbours just below 1.
 
@@ -34,12 +35,23 @@ _sequences: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
 
 def is_number(value: Any) -> bool:
     """Whether the value is a Python number (NumPy's scalars are arrays here)."""
-    return isinstance(value, int | float) and not isinstance(value, bool | np.generic)
+    return isinstance(value, (int, float)) and not isinstance(value, (bool, np.generic))
+
+
+def is_torch(value: Any) -> bool:
+    """Whether the value is a PyTorch tensor.
+
+    array_api_compat could tell, but torch.compile, which follows every call, warns of its caches.
+    """
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def is_array(value: Any) -> bool:
     """Whether the value belongs to an array library."""
-    return bool(array_api_compat.is_array_api_obj(value))
+    if is_number(value):
+        return False
+    return is_torch(value) or bool(array_api_compat.is_array_api_obj(value))
 
 
 def namespace(*values: Any) -> ModuleType:
@@ -48,31 +60,37 @@ def namespace(*values: Any) -> ModuleType:
     NumPy's arrays mix with those of any one other library, as they do there.
     """
     arrays = [value for value in values if not is_number(value)]
-    foreign = [array for array in arrays if not isinstance(array, np.ndarray | np.generic)]
-    torch = sys.modules.get("torch")
-    if torch is not None and any(isinstance(array, torch.Tensor) for array in foreign):
-        # array_namespace would do, but torch.compile warns about the cache in it.
+    if not arrays:
+        return math
+    foreign = [array for array in arrays if not isinstance(array, NUMPY)]
+    if foreign and all(map(is_torch, foreign)):
         import array_api_compat.torch as xp
 
         return xp
-    return array_api_compat.array_namespace(*(foreign or arrays)) if arrays else math
+    try:
+        return array_api_compat.array_namespace(*(foreign or arrays))
+    except TypeError:
+        kinds = ", ".join(sorted({type(array).__module__.partition(".")[0] for array in foreign}))
+        raise ValueError(
+            f"t, T and parameters must be arrays of one library, and NumPy's; got {kinds}"
+        ) from None
 
 
 def known(value: Any) -> Any:
     """The value as a Python number or NumPy array; None while a compiler is tracing it."""
-    if is_number(value) or isinstance(value, np.ndarray | np.generic):
+    if is_number(value) or isinstance(value, NUMPY):
         return value
-    jax, torch = sys.modules.get("jax"), sys.modules.get("torch")
-    if jax is not None and isinstance(value, jax.core.Tracer):
-        return None
-    if torch is not None and isinstance(value, torch.Tensor):
-        if torch.compiler.is_compiling():
+    if is_torch(value):
+        if sys.modules["torch"].compiler.is_compiling():
             return None
         try:
             value = value.detach().cpu()
             return (value.double() if value.is_floating_point() else value).numpy()
         except RuntimeError:  # torch.vmap, FakeTensor: there are no values to look at.
             return None
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(value, jax.core.Tracer):
+        return None
     return np.asarray(value)
 
 
@@ -105,11 +123,11 @@ def check_fraction(name: str, value: Any, smallest: float = 0.0) -> None:
 
 def check_count(name: str, value: Any, xp: ModuleType) -> None:
     """Refuse a count that the library's default integers cannot hold (int32 in JAX)."""
-    seen = known(value)
-    if xp is not math and seen is not None and not isinstance(seen, float):
-        largest = xp.iinfo(default_dtypes(xp)["integral"]).max
-        if np.asarray(seen).dtype.kind in "iuO" and np.any(seen > largest):
-            raise ValueError(f"{name} must be at most {largest} in {xp.__name__}; got {value!r}")
+    largest = xp.iinfo(default_dtypes(xp)["integral"]).max
+    if (isinstance(value, int) and value > largest) or (
+        isinstance(value, NUMPY) and value.dtype.kind in "iu" and np.any(value > largest)
+    ):
+        raise ValueError(f"{name} must be at most {largest} in {xp.__name__}; got {value!r}")
 
 
 def default_dtypes(xp: ModuleType) -> Any:
@@ -132,10 +150,9 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
         return t, T, xp, *params
     check_count("t", t, xp)
     check_count("T", T, xp)
-    device = next((v.device for v in (t, T, *params) if array_api_compat.is_torch_array(v)), None)
+    device = next((v.device for v in (t, T, *params) if is_torch(v)), None)
     t, T, *others = (
-        xp.asarray(v, device=device) if isinstance(v, np.ndarray | np.generic) else v
-        for v in (t, T, *params)
+        xp.asarray(v, device=device) if isinstance(v, NUMPY) else v for v in (t, T, *params)
     )
     floats = [v.dtype for v in (t, T) if is_array(v) and xp.isdtype(v.dtype, "real floating")]
     if floats:
@@ -267,7 +284,8 @@ def ceil_share(n: Any, d: Any, T: Any, xp: ModuleType) -> Any:
     """
     if xp is math:
         return -(-n * T // d)
-    largest = int(np.max(d))
+    largest = d if isinstance(d, int) else int(np.max(d))
+    n, d = as_like(n, T, xp), as_like(d, T, xp)
     radix = int(xp.iinfo(T.dtype).max) // (2 * largest)
     digits = 1
     while radix**digits <= largest:
@@ -288,13 +306,12 @@ def boundary(fraction: Any, T: Any, xp: ModuleType) -> Any:
     """
     if T.__class__ is int and fraction.__class__ is float:
         return ceil_share(*rational(fraction), T, xp)
+    pair = rationals(fraction) if is_integer(T, xp) else None
+    if pair is not None:
+        return ceil_share(*pair, T, xp)
     if not is_integer(T, xp):
-        return fraction * T
-    pair = rationals(fraction)
-    if pair is None:
-        return xp.astype(xp.ceil(nudge(fraction * T, -2, xp)), T.dtype)
-    n, d = (as_like(v, T, xp) for v in pair)
-    return ceil_share(n, d, T, xp)
+        return as_like(fraction, T, xp) * T
+    return xp.astype(xp.ceil(nudge(fraction * T, -2, xp)), T.dtype)
 
 
 def boundaries(name: str, fractions: Any, T: Any, xp: ModuleType) -> list[Any]:
@@ -321,9 +338,9 @@ def nudge(value: Any, ulps: int, xp: ModuleType) -> Any:
     return value * (1 + ulps * epsilon)
 
 
-def as_like(value: Any, T: Any, xp: ModuleType) -> Any:
-    """NumPy's array of integers in T's library, dtype and device; a Python integer as it is."""
-    if isinstance(value, np.ndarray):
-        device = T.device if array_api_compat.is_torch_array(T) else None
-        return xp.asarray(value, dtype=T.dtype, device=device)
+def as_like(value: Any, like: Any, xp: ModuleType) -> Any:
+    """One of NumPy's arrays as another one is; anything else as it is."""
+    if isinstance(value, NUMPY):
+        device = like.device if is_torch(like) else None
+        return xp.asarray(value, dtype=like.dtype, device=device)
     return value

@@ -80,7 +80,8 @@ def every(t: Any, T: Any, *, steps: Any) -> Any:
     """
     check("steps", steps, "an integer >= 1", lambda s: finite(s) & (s >= 1) & (s % 1 == 0))
     _, spent, _, xp, steps = measure(t, T, steps)
-    check_count("steps", steps, xp)
+    if xp is not math:
+        check_count("steps", steps, xp)
     return _held(t, spent - spent % steps, xp)
 
 
@@ -105,23 +106,22 @@ def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
     Source: arXiv 2107.04197 (REX), section 3 and Table 2 (every 10 %, 5 %, 1 %).
     """
     check_fraction("fraction", fraction, MIN_FRACTION)
+    pair = rationals(fraction)
     _, spent, total, xp, fraction = measure(t, T, fraction)
-    pair = rationals(fraction) if is_integer(spent, xp) else None
-    if pair is not None and xp is math:
+    if pair is not None and isinstance(spent, int):
         n, d = pair
-        read = ceil_share(spent * d // (n * total) * n, d, total, xp)
-        return _held(t, read, xp)
+        return _held(t, ceil_share(spent * d // (n * total) * n, d, total, xp), xp)
     progress = as_float(spent, xp) / as_float(total, xp)
-    if pair is None:
+    if pair is None or not is_integer(spent, xp):
         reads = floor(nudge(progress / fraction, 4, xp), xp)
         return _held(t, boundary(reads * fraction, total, xp), xp)
-    n, d = (as_like(v, total, xp) for v in pair)
-    # A quotient of floats is off by one read at most: of the three, take the last that has
-    # happened.
-    reads = xp.astype(xp.floor(progress / n * d), total.dtype)
+    n, d = pair
+    n, last = as_like(n, total, xp), as_like(d // n, total, xp)
+    # A quotient of floats is off by one read at most: of three, take the last that has happened.
+    reads = xp.astype(xp.floor(progress / fraction), total.dtype)
     read = xp.zeros_like(total)
     for guess in (reads - 1, reads, reads + 1):
-        guess = xp.where(guess < 0, 0, xp.where(guess > d // n, d // n, guess))
+        guess = xp.where(guess < 0, 0, xp.where(guess > last, last, guess))
         moment = ceil_share(guess * n, d, total, xp)
         read = xp.where(moment <= spent, moment, read)
     return _held(t, read, xp)

@@ -189,9 +189,10 @@ class Schedule:
                 warmup, start = _boundaries(T, xp, warmup, self.warmup_ratio, self.hold_ratio)
         else:
             self._check_phases(T)
-            t, T, xp, *numbers = unify(t, T, *(getattr(self, name) for name in _NUMBERS))
-            peak, end, init, *phases = numbers
-            warmup, start = _boundaries(T, xp, *phases)
+            ratios = self.warmup_ratio, self.hold_ratio
+            numbers = peak, end, init, self.warmup_steps, *ratios
+            t, T, xp, peak, end, init, warmup, *_ = unify(t, T, *numbers)
+            warmup, start = _boundaries(T, xp, warmup, *ratios)
         if xp is math:
             if start >= T:
                 raise _no_decay(start, T)
