@@ -1,0 +1,1 @@
+"""Measurements of the library; each is run as ``python -m benchmarks.<name>``."""

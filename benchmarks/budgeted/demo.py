@@ -1,0 +1,29 @@
+"""The demo: a small network on the digits, six budgets, seven schedules, in about half a minute."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.budgeted.report import figure, record, text
+from benchmarks.budgeted.schedules import SCHEDULES
+from benchmarks.budgeted.settings.digits import digits
+from benchmarks.budgeted.study import Results, run
+
+PERCENTS = (1, 5, 10, 25, 50, 100)
+RATES = (3, 1, 0.3, 0.1, 0.03)
+SEEDS = tuple(range(10))
+
+
+def demo(
+    folder: Path,
+    percents: Sequence[float] = PERCENTS,
+    rates: Sequence[float] = RATES,
+    seeds: Sequence[int] = SEEDS,
+) -> Results:
+    """Compare the schedules on scikit-learn's digits under six budgets: a table and a figure."""
+    results = run(digits(), SCHEDULES, percents, rates, seeds)
+    print(text(results))
+    folder.mkdir(parents=True, exist_ok=True)
+    figure(results, SCHEDULES, folder / "budgeted_demo.png")
+    record(results, folder / "budgeted_demo.json", "python -m benchmarks.budgeted demo")
+    print(f"written: {folder / 'budgeted_demo.png'} and .json")
+    return results

@@ -1,0 +1,56 @@
+"""Scikit-learn's handwritten digits, 8 × 8 pixels, which need no download, and a small network."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from benchmarks.budgeted.setting import Batch, Params, Setting
+
+
+class Network(nn.Module):
+    """One hidden layer of 64 units."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        hidden = nn.relu(nn.Dense(64)(x))
+        return nn.Dense(10)(hidden)
+
+
+def digits() -> Setting:
+    """Half of the 1797 images for training, a fifth for validation, the rest for the test."""
+    x, y = load_digits(return_X_y=True)
+    x, y = (x / 16).astype(np.float32), y.astype(np.int32)
+    x, x_test, y, y_test = train_test_split(x, y, test_size=0.3, stratify=y, random_state=0)
+    x, x_valid, y, y_valid = train_test_split(x, y, test_size=2 / 7, stratify=y, random_state=0)
+    network = Network()
+
+    def logits(params: Params, x: Any) -> jax.Array:
+        logits = network.apply(params, x)
+        assert isinstance(logits, jax.Array)  # apply may return a pair, for other arguments
+        return logits
+
+    def loss(params: Params, batch: Batch) -> jax.Array:
+        x, y = batch
+        return optax.softmax_cross_entropy_with_integer_labels(logits(params, x), y).mean()
+
+    def error(params: Params, examples: Batch) -> jax.Array:
+        x, y = examples
+        return jnp.mean(jnp.argmax(logits(params, x), axis=-1) != y)
+
+    return Setting(
+        name="scikit-learn digits",
+        train=(x, y),
+        validation=(x_valid, y_valid),
+        test=(x_test, y_test),
+        init=lambda key: network.init(key, x[:1]),
+        loss=loss,
+        error=error,
+        batch_size=32,
+        epochs=50,
+    )

@@ -1,0 +1,204 @@
+"""The budgeted study: what its table rests on, checked by small real runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.budgeted.compilations import compilations
+from benchmarks.budgeted.demo import demo
+from benchmarks.budgeted.engine import Programs, programs
+from benchmarks.budgeted.schedules import SCHEDULES
+from benchmarks.budgeted.setting import Setting
+from benchmarks.budgeted.settings.digits import digits
+from benchmarks.budgeted.study import Results, ranks, run
+from rex_core import Schedule, constant
+
+NAMES = list(SCHEDULES)
+PAIRS = list(SCHEDULES.values())
+
+
+def slope() -> Setting:
+    """One weight on a slope of 1: an update takes from it the rate times the summed momentum."""
+
+    def loss(weight: Any, _: Any) -> Any:
+        return weight
+
+    examples = np.zeros(8)
+    return Setting(
+        name="slope",
+        train=examples,
+        validation=examples,
+        test=examples,
+        init=lambda key: jnp.asarray(0.0),
+        loss=loss,
+        error=loss,
+        batch_size=4,
+        epochs=20,
+    )
+
+
+def train(lanes: Programs, T: int, *stops: int) -> Any:
+    state = lanes.start()
+    for until in (*stops, T):
+        state = lanes.advance(state, T, until)
+    return state
+
+
+@pytest.mark.parametrize("T", [1, 2, 7, 40])
+def test_program_applies_the_rates_and_momenta_of_rex_core(T: int) -> None:
+    rates = (0.5, 0.1)
+    lanes = programs(slope(), PAIRS, rates, seeds=[0])
+    weights, expected = [], []
+    state = lanes.start()
+    speed = np.zeros(len(PAIRS))
+    weight = np.zeros((len(rates), len(PAIRS)))
+    for t in range(T):
+        state = lanes.advance(state, T, t + 1)
+        weights.append(np.asarray(state.params).reshape(weight.shape))
+        # A budget of one step has no room for a warmup, which rex_core refuses when it can see it.
+        pairs = [(_at(rate, t, T), _at(momentum, t, T)) for rate, momentum in PAIRS]
+        share, momentum = np.array(pairs).T
+        speed = momentum * speed + 1
+        weight = weight - np.outer(rates, share * speed)
+        expected.append(weight)
+    np.testing.assert_allclose(weights, expected, rtol=1e-5)
+
+
+def _at(schedule: Any, t: int, T: int) -> float:
+    return float(schedule(t, T) if T > 1 else jax.jit(lambda t, T: schedule(t, T))(t, T))
+
+
+def test_a_lane_alone_is_the_lane_among_others() -> None:
+    setting, rates, seeds = digits(), (0.3, 0.1), (0, 5)
+    together = programs(setting, PAIRS, rates, seeds)
+    params = train(together, 20).params
+    errors = np.asarray(together.errors(params))
+    for seed, rate, name in [(0, 0, "REX"), (1, 1, "OneCycle")]:
+        schedule = NAMES.index(name)
+        alone = programs(setting, [SCHEDULES[name]], [rates[rate]], [seeds[seed]])
+        own = train(alone, 20).params
+        lane = rate * len(NAMES) + schedule
+        for among, only in zip(jax.tree.leaves(params), jax.tree.leaves(own), strict=True):
+            among, only = np.asarray(among)[seed, lane], np.asarray(only)[0, 0]
+            np.testing.assert_allclose(among, only, rtol=1e-3, atol=1e-5)
+        own_errors = np.ravel(alone.errors(own))
+        np.testing.assert_allclose(errors[:, seed, rate, schedule], own_errors, atol=0.01)
+
+
+def test_stops_on_the_way_change_nothing() -> None:
+    lanes = programs(digits(), [SCHEDULES["REX"]], [0.1], [3])
+    whole, halting = train(lanes, 40), train(lanes, 40, 1, 28, 29)
+    assert int(whole.t) == 40
+    for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(halting.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_epoch_shows_every_example_once() -> None:
+    def loss(counts: Any, rows: Any) -> Any:
+        return -counts[rows].sum()
+
+    rows = np.arange(12)
+    setting = Setting(
+        name="count",
+        train=rows,
+        validation=rows,
+        test=rows,
+        init=lambda key: jnp.zeros(12),
+        loss=loss,
+        error=loss,
+        batch_size=4,
+        epochs=1,
+    )
+    plain = Schedule(constant), Schedule(constant, peak_value=0.0)
+    lanes = programs(setting, [plain], [1.0], seeds=[0, 1])
+    one, two = (np.asarray(train(lanes, T).params)[:, 0] for T in (1, 2))
+    assert (one.sum(axis=1) == 4).all()
+    assert one[0].tolist() != one[1].tolist()  # Each seed has an order of its own.
+    assert ((two == 1).sum(axis=1) == 8).all()
+    orders = [np.asarray(train(lanes, 3 * epochs).order) for epochs in (1, 2)]
+    assert (orders[0] != orders[1]).any(axis=1).all()  # So has each epoch.
+    for epochs in (1, 2):
+        np.testing.assert_array_equal(train(lanes, 3 * epochs).params, epochs)
+
+
+def test_budgets_share_one_compilation() -> None:
+    results = run(slope(), SCHEDULES, (5, 50, 100), (0.1,), (0, 1))
+    assert results.updates == (2, 20, 40)
+    assert results.compilations == (1, 0, 0)
+
+
+def test_a_static_budget_would_be_counted() -> None:
+    lanes = programs(slope(), PAIRS, (0.1,), (0,))
+    static = jax.jit(lambda state, T: lanes.advance(state, T, T), static_argnums=1)
+    state = lanes.start()
+    counts = []
+    for T in (3, 5, 5):
+        with compilations() as names:
+            static(state, T)
+        counts.append(len(names))
+    assert counts == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.2], [1]),
+        ([0.3, 0.1, 0.2], [3, 1, 2]),
+        ([0.3, 0.1, 0.3, 0.2], [3.5, 1, 3.5, 2]),
+        ([0.1, 0.1, 0.1, 0.0], [3, 3, 3, 1]),
+    ],
+)
+def test_ranks(values: list[float], expected: list[float]) -> None:
+    assert ranks(values).tolist() == expected
+
+
+def test_rate_is_chosen_on_validation_and_reported_on_test() -> None:
+    # One budget, two seeds, three rates, two schedules.
+    validation = np.array(
+        [[[[0.3, 0.3], [0.1, 0.2], [0.2, 0.1]], [[0.3, 0.3], [0.1, 0.2], [0.2, 0.3]]]]
+    )
+    test = np.array([[[[0.0, 0.0], [0.5, 0.4], [0.0, 0.0]], [[0.0, 0.0], [0.7, 0.4], [0.0, 0.0]]]])
+    results = Results(
+        setting=slope(),
+        schedules=("a", "b"),
+        percents=(100,),
+        updates=(40,),
+        rates=(1.0, 0.3, 0.1),
+        seeds=(0, 1),
+        validation=validation,
+        test=test,
+        compilations=(1,),
+        seconds=1.0,
+    )
+    assert results.chosen.tolist() == [[1, 1]]  # Of b, two rates are equal: the first.
+    np.testing.assert_allclose(results.mean, [[0.6, 0.4]])
+    np.testing.assert_allclose(results.deviation, [[0.1 * 2**0.5, 0]], atol=1e-12)
+    assert results.average_rank.tolist() == [2, 1]
+
+
+def test_digits_are_split_into_three_disjoint_stratified_parts() -> None:
+    setting = digits()
+    parts = [setting.train, setting.validation, setting.test]
+    assert [len(y) for _, y in parts] == [897, 360, 540]
+    for _, y in parts:
+        share = np.bincount(y, minlength=10) / len(y)
+        np.testing.assert_allclose(share, 0.1, atol=0.01)
+    images = np.concatenate([x for x, _ in parts])
+    assert len(np.unique(images, axis=0)) == len(images) == 1797
+    assert [setting.updates(percent) for percent in (0.001, 1, 100)] == [1, 14, 1400]
+
+
+def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = demo(tmp_path, percents=(1, 5), rates=(0.3, 0.1), seeds=(0, 1))
+    out = capsys.readouterr().out
+    assert "compilations of the training program: 1 (for 2 budgets, 84 updates, 28 lanes)" in out
+    assert all(f"\n{name} " in out for name in NAMES)
+    assert (results.mean[1] < results.mean[0]).all()
+    written = json.loads((tmp_path / "budgeted_demo.json").read_text())
+    assert written["schedules"]["REX"]["test_error_mean"] == results.mean[:, 0].round(6).tolist()
+    assert (tmp_path / "budgeted_demo.png").read_bytes().startswith(b"\x89PNG")
