@@ -88,7 +88,6 @@ def record(results: Results, path: Path, command: str) -> None:
         "seeds": results.seeds,
         "lanes": results.lanes,
         "compilations": results.compilations,
-        "seconds": round(results.seconds, 1),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
         "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
         "schedules": {

@@ -103,7 +103,7 @@ def run(
     start, advance, errors = programs(setting, list(schedules.values()), rates, seeds)
     budgets = [setting.updates(percent) for percent in percents]
     validation, test, compiled = [], [], []
-    with tqdm(total=sum(budgets), unit=" updates", dynamic_ncols=True) as bar:
+    with tqdm(total=sum(budgets), unit=" updates", mininterval=0.5) as bar:
         for percent, T in zip(percents, budgets, strict=True):
             bar.set_description(f"budget {percent:g} %")
             state = start()
