@@ -247,5 +247,8 @@ def constant(t: Any, T: Any) -> Any:
 
     Source: arXiv 2107.04197 (REX), "no schedule".
     """
-    left, _, total, xp = measure(t, T)
-    return 1.0 if xp is math else xp.ones_like(left / total)
+    left, _, total, _ = measure(t, T)
+    return (left / total) ** 0
+
+
+PROFILES = rex, linear, cosine, exponential, polynomial, one_minus_sqrt, step, constant

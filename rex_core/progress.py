@@ -139,14 +139,16 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
     """Check t and T and bring them to one dtype of one library.
 
     Returns:
-        (t, T, xp, *params): as they came, with `math`, if all are Python numbers; else t and T as
-        arrays, both of the default integer dtype or, if one of them is a float, both of that float
-        dtype. NumPy's arrays among the params become the library's own.
+        (t, T, xp, *params): Python numbers, with `math`, if all are; else t and T as arrays, both
+        of the default integer dtype or, if one of them is a float, both of that float dtype, but
+        of 32 bits at least. NumPy's arrays among the params become the library's own.
     """
     check_finite("t", t)
     check("T", T, "a positive finite number", lambda T: (T > 0) & (math.inf > T))
     xp = namespace(t, T, *params)
     if xp is math:
+        if isinstance(t, float) or isinstance(T, float):
+            t, T = float(t), float(T)
         return t, T, xp, *params
     check_count("t", t, xp)
     check_count("T", T, xp)
@@ -157,6 +159,8 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
     floats = [v.dtype for v in (t, T) if is_array(v) and xp.isdtype(v.dtype, "real floating")]
     if floats:
         dtype = xp.result_type(*floats)
+        if xp.finfo(dtype).bits < 32:
+            dtype = xp.float32
     else:
         kind = "real floating" if isinstance(t, float) or isinstance(T, float) else "integral"
         dtype = default_dtypes(xp)[kind]
@@ -192,8 +196,8 @@ def measure(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
         info = xp.finfo(T.dtype)
         smallest = 4 * float(info.smallest_normal) / float(info.eps)
     budget = (smallest <= T) & xp.isfinite(T)
-    T = xp.where(budget, T, 1)
-    spent = xp.where(budget & (t < T), xp.where(t > 0, t, 0), T)
+    T = where(budget, T, 1, xp)
+    spent = where(budget & (t < T), where(t > 0, t, 0, xp), T, xp)
     return T - spent, spent, T, xp, *others
 
 
@@ -232,10 +236,11 @@ def floor(value: Any, xp: ModuleType) -> Any:
 
 
 def where(condition: Any, a: Any, b: Any, xp: ModuleType) -> Any:
-    """Elementwise choice, for Python numbers too."""
+    """Elementwise choice, for Python numbers too, and NumPy's scalars, which stay scalars."""
     if xp is math:
         return a if condition else b
-    return xp.where(condition, a, b)
+    chosen = xp.where(condition, a, b)
+    return chosen[()] if isinstance(chosen, np.ndarray) else chosen
 
 
 def rational(fraction: Any) -> tuple[int, int]:
@@ -317,12 +322,17 @@ def boundary(fraction: Any, T: Any, xp: ModuleType) -> Any:
 def boundaries(name: str, fractions: Any, T: Any, xp: ModuleType) -> list[Any]:
     """`boundary` of an increasing sequence of fractions, which are checked."""
     key = tuple(fractions) if isinstance(fractions, list | tuple) else ()
-    pairs = _sequences.get(key)
+    try:
+        pairs = _sequences.get(key)
+    except TypeError:  # Arrays, traced or not, have no hash.
+        key, pairs = (), None
     if pairs is None:
-        numbers = [p for p in key if is_number(p) or isinstance(p, Fraction)]
-        if not key or key != tuple(numbers) or not _increasing([0, *numbers, 2]) or key[-1] > 1:
-            raise ValueError(f"{name} must be increasing numbers in (0, 1]; got {fractions!r}")
-        pairs = _sequences[key] = [rational(p) for p in numbers]
+        numbers = all(is_number(p) or isinstance(p, Fraction) for p in key)
+        if not key or not numbers or not _increasing([0, *key, 2]) or key[-1] > 1:
+            raise ValueError(
+                f"{name} must be a tuple of increasing known numbers in (0, 1]; got {fractions!r}"
+            )
+        pairs = _sequences[key] = [rational(p) for p in key]
     if is_integer(T, xp):
         return [ceil_share(n, d, T, xp) for n, d in pairs]
     return [n / d * T for n, d in pairs]

@@ -119,11 +119,11 @@ def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
     n, last = as_like(n, total, xp), as_like(d // n, total, xp)
     # A quotient of floats is off by one read at most: of three, take the last that has happened.
     reads = xp.astype(xp.floor(progress / fraction), total.dtype)
-    read = xp.zeros_like(total)
+    read = 0 * total
     for guess in (reads - 1, reads, reads + 1):
-        guess = xp.where(guess < 0, 0, xp.where(guess > last, last, guess))
+        guess = where(guess < 0, 0, where(guess > last, last, guess, xp), xp)
         moment = ceil_share(guess * n, d, total, xp)
-        read = xp.where(moment <= spent, moment, read)
+        read = where(moment <= spent, moment, read, xp)
     return _held(t, read, xp)
 
 
@@ -157,3 +157,6 @@ def at(t: Any, T: Any, *, fractions: Any) -> Any:
 def _held(t: Any, read: Any, xp: ModuleType) -> Any:
     """The moment of the last read, never later than t."""
     return where(t < read, t, read, xp)
+
+
+SAMPLINGS = every_step, every, every_fraction, at

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rex_core.profiles import linear, rex
+from rex_core.profiles import PROFILES, linear, rex
 from rex_core.progress import (
     LARGEST,
     boundaries,
@@ -23,12 +23,13 @@ from rex_core.progress import (
     exactly,
     finite,
     is_array,
+    is_integer,
     is_number,
     known,
     unify,
     where,
 )
-from rex_core.sampling import every_step
+from rex_core.sampling import SAMPLINGS, every_step
 
 Function = Callable[..., Any]
 
@@ -150,11 +151,9 @@ class Schedule:
     _ratios: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("profile", "sampling", "warmup_profile"):
-            if not callable(getattr(self, name)):
-                raise ValueError(
-                    f"{name} must be a function of (t, T); got {getattr(self, name)!r}"
-                )
+        check_function("profile", self.profile, others=SAMPLINGS)
+        check_function("sampling", self.sampling, others=PROFILES)
+        check_function("warmup_profile", self.warmup_profile, others=SAMPLINGS)
         for name in ("peak_value", "end_value", "init_value"):
             check_finite(name, getattr(self, name))
         check("warmup_steps", self.warmup_steps, "a finite number >= 0", _from_zero)
@@ -188,10 +187,11 @@ class Schedule:
             if self._ratios:
                 warmup, start = _boundaries(T, xp, warmup, self.warmup_ratio, self.hold_ratio)
         else:
-            self._check_phases(T)
-            ratios = self.warmup_ratio, self.hold_ratio
+            budget, ratios = T, (self.warmup_ratio, self.hold_ratio)
             numbers = peak, end, init, self.warmup_steps, *ratios
             t, T, xp, peak, end, init, warmup, *_ = unify(t, T, *numbers)
+            if xp is not math:
+                self._check_phases(0 if is_integer(T, xp) else 0.0, budget)
             warmup, start = _boundaries(T, xp, warmup, *ratios)
         if xp is math:
             if start >= T:
@@ -200,29 +200,34 @@ class Schedule:
                 return _between(init, peak, self.warmup_profile(warmup - t, warmup))
             return _between(end, peak, self._decay(t - start, T - start))
         falling = _between(end, peak, self._decay(t - start, T - start))
+        if start is not warmup:  # A traced T may leave no decay: the peak holds until T then.
+            falling = where((t < start) & (t < T), peak + 0.0 * falling, falling, xp)
         if is_number(warmup) and warmup == 0:
             return falling
-        length = warmup if is_number(warmup) else xp.where(warmup > 0, warmup, 1)
+        length = warmup if is_number(warmup) else where(warmup > 0, warmup, 1, xp)
         rising = _between(init, peak, self.warmup_profile(length - t, length))
-        return xp.where(t < warmup, rising, falling)
+        return where(t < warmup, rising, falling, xp)
 
     def _decay(self, t: Any, T: Any) -> Any:
         if self.sampling is not every_step:
             t = self.sampling(t, T)
         return self.profile(t, T)
 
-    def _check_phases(self, T: Any) -> None:
-        """Refuse, from what is known, phases that fill T; what compilers trace hides it later."""
+    def _check_phases(self, t: Any, T: Any) -> None:
+        """Refuse, from what is known, phases that fill T; a compiler would hide even that."""
         T, *phases = map(known, (T, self.warmup_steps, self.warmup_ratio, self.hold_ratio))
         if T is None or any(phase is None for phase in phases):
             return
-        _, T, xp, *phases = unify(0, T, *phases)
+        _, T, xp, *phases = unify(t, T, *phases)
         _, start = _boundaries(T, xp, *phases)
         if np.any(start >= T):
             raise _no_decay(start, T)
 
     def __repr__(self) -> str:
         return _call_repr(self)
+
+
+_PARTS = [item.name for item in fields(Schedule) if item.init]
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
@@ -328,16 +333,18 @@ class Restarts:
         """The value when t of a budget of T is spent."""
         t, T, xp, peak_mult = unify(t, T, self.peak_mult)
         edges = [0 * T, *boundaries("cycles", self._fractions, T, xp)]
+        if xp is math:  # A cycle too short for its warmup is refused now, not when it comes.
+            for length in {b - a for a, b in pairwise(edges)} - {0}:
+                self.schedule(0, length)
         start, end, scale = edges[0], edges[1], 1.0
         for cycle, (cycle_start, cycle_end) in enumerate(pairwise(edges)):
             here = (t >= cycle_start) & (cycle_end > cycle_start)
             start = where(here, cycle_start, start, xp)
             end = where(here, cycle_end, end, xp)
             scale = where(here, peak_mult**cycle, scale, xp)
-        schedule = self.schedule
-        if not is_number(peak_mult) or peak_mult != 1:
-            schedule = replace(schedule, peak_value=schedule.peak_value * scale)
-        return schedule(t - start, end - start)
+        parts = {name: getattr(self.schedule, name) for name in _PARTS}
+        parts["peak_value"] = parts["peak_value"] * scale
+        return restore(Schedule, parts)(t - start, end - start)
 
     def __repr__(self) -> str:
         return _call_repr(self)
@@ -371,11 +378,34 @@ def _boundaries(T: Any, xp: ModuleType, steps: Any, ratio: Any, hold: Any) -> tu
 
 
 def _no_decay(start: Any, T: Any) -> ValueError:
-    return ValueError(f"warmup and hold must end before T; got an end at {start} of T = {T}")
+    return ValueError(
+        f"warmup_steps or warmup_ratio, and hold_ratio, must end before T; got an end at {start} "
+        f"of T = {T}"
+    )
 
 
 def _from_zero(value: Any) -> Any:
     return finite(value) & (value >= 0)
+
+
+def check_function(name: str, function: Any, others: tuple[Function, ...] = ()) -> None:
+    """Accept functions of (t, T), bound if they need more, and none of the others."""
+    base = function.func if isinstance(function, Bound) else function
+    if not callable(function) or isinstance(function, type):
+        raise ValueError(f"{name} must be a function of (t, T); got {function!r}")
+    if base in others:
+        kind = "sampling" if others is SAMPLINGS else "profile"
+        raise ValueError(f"{name} must not be a {kind}; got {_name(function)}")
+    if inspect.isfunction(function):
+        defaults = function.__kwdefaults__ or {}
+        code = function.__code__
+        needed = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        missing = [param for param in needed if param not in defaults]
+        if missing:
+            raise ValueError(
+                f"{name} must be bound to a value of {', '.join(missing)}: "
+                f"bind({function.__name__}, {missing[0]}=...); got {function.__name__}"
+            )
 
 
 def _name(function: Any) -> str:

@@ -10,30 +10,15 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from rex_core import profiles, sampling
+from rex_core.profiles import PROFILES
 from rex_core.progress import is_array, is_number, known
+from rex_core.sampling import SAMPLINGS
 from rex_core.schedule import Bound, Function, Join, Restarts, Schedule, bind
 
 VERSION = 1
 
 _TYPES: dict[str, Any] = {kind.__name__: kind for kind in (Schedule, Join, Restarts)}
-_FUNCTIONS: dict[str, Function] = {
-    function.__name__: function
-    for function in (
-        profiles.rex,
-        profiles.linear,
-        profiles.cosine,
-        profiles.exponential,
-        profiles.polynomial,
-        profiles.one_minus_sqrt,
-        profiles.step,
-        profiles.constant,
-        sampling.every_step,
-        sampling.every,
-        sampling.every_fraction,
-        sampling.at,
-    )
-}
+_FUNCTIONS: dict[str, Function] = {f.__name__: f for f in (*PROFILES, *SAMPLINGS)}
 
 
 def register(function: Function, name: str | None = None) -> Function:
@@ -77,7 +62,8 @@ def to_dict(value: Any) -> dict[str, Any]:
     Raises:
         ValueError: A function in it is not registered, a number in it is an array or traced.
 
-    >>> to_dict(bind(profiles.rex, beta=0.9))
+    >>> from rex_core import rex
+    >>> to_dict(bind(rex, beta=0.9))
     {'version': 1, 'function': 'rex', 'params': {'beta': 0.9}}
     """
     plain = _encode(value)
@@ -98,7 +84,8 @@ def from_dict(data: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: Unknown version, type or function; missing or unknown keys; values out of range.
 
-    >>> schedule = Schedule(bind(profiles.rex, beta=0.9), peak_value=0.1, warmup_ratio=0.05)
+    >>> from rex_core import rex
+    >>> schedule = Schedule(bind(rex, beta=0.9), peak_value=0.1, warmup_ratio=0.05)
     >>> from_dict(to_dict(schedule)) == schedule
     True
     """

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from rex_core.progress import check, known
+from rex_core.schedule import check_function
 
 _LARGEST = 2**31 - 1
 
@@ -33,8 +35,7 @@ def as_schedule(schedule: Callable[[Any, Any], Any], total_steps: Any) -> optax.
     >>> from rex_core import Schedule
     >>> optimizer = optax.sgd(as_schedule(Schedule(peak_value=0.1), total_steps=1000), momentum=0.9)
     """
-    _check(schedule, total_steps)
-    return partial(_value, schedule, total_steps)
+    return partial(_value, schedule, _checked(schedule, total_steps))
 
 
 class BudgetedState(NamedTuple):
@@ -80,7 +81,7 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
     total_steps: Any
 
     def __post_init__(self) -> None:
-        _check(self.schedule, self.total_steps)
+        object.__setattr__(self, "total_steps", _checked(self.schedule, self.total_steps))
 
     def init(self) -> BudgetedState:
         """The state before the first update."""
@@ -96,6 +97,11 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
     ) -> jax.Array:
         """The value for the next update."""
         del extra_args
+        if not isinstance(state, BudgetedState):
+            raise ValueError(
+                "state must be the BudgetedState that optax.inject_hyperparams keeps; where optax "
+                f"expects a function of the count, use as_schedule; got {state!r}"
+            )
         t = state.count if t is None else t
         T = state.total_steps if T is None else T
         # A dtype of its own: inject_hyperparams casts a weak one to that of bfloat16 params.
@@ -106,14 +112,22 @@ def _value(schedule: Callable[[Any, Any], Any], total_steps: Any, count: Any) ->
     return schedule(count, total_steps)
 
 
-def _check(schedule: Callable[[Any, Any], Any], total_steps: Any) -> None:
-    if not callable(schedule):
-        raise ValueError(f"schedule must be a function of (t, T); got {schedule!r}")
+def _checked(schedule: Callable[[Any, Any], Any], total_steps: Any) -> Any:
+    """The budget, an int if it is one known number, once the schedule has accepted it."""
+    check_function("schedule", schedule)
     check(
         "total_steps",
         total_steps,
         f"an integer in [1, {_LARGEST}]",
         lambda T: (T >= 1) & (T <= _LARGEST) & (T % 1 == 0),
     )
-    if known(total_steps) is not None:
+    seen = known(total_steps)
+    if seen is None:
+        return total_steps
+    if np.ndim(seen) == 0:
+        total_steps = int(seen)
+    try:
         schedule(0, total_steps)
+    except TypeError as error:
+        raise ValueError(f"schedule must be a function of (t, T); got {schedule!r}") from error
+    return total_steps
