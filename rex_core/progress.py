@@ -91,7 +91,8 @@ def known(value: Any) -> Any:
     jax = sys.modules.get("jax")
     if jax is not None and isinstance(value, jax.core.Tracer):
         return None
-    return np.asarray(value)
+    value = np.asarray(value)
+    return value.astype(np.float32) if value.dtype.kind == "V" else value  # bfloat16
 
 
 def check(name: str, value: Any, accepted: str, valid: Callable[[Any], Any]) -> None:
@@ -101,7 +102,7 @@ def check(name: str, value: Any, accepted: str, valid: Callable[[Any], Any]) -> 
             return
     elif is_array(value):
         seen = known(value)
-        if seen is None or (seen.dtype.kind in "iufV" and np.all(valid(seen))):
+        if seen is None or (seen.dtype.kind in "iuf" and np.all(valid(seen))):
             return
     raise ValueError(f"{name} must be {accepted}; got {value!r}")
 

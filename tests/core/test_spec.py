@@ -1,0 +1,406 @@
+"""Schedules as plain JSON types, and everything that is refused on the way back."""
+
+import copy
+import functools
+import json
+import math
+import sys
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from rex_core import (
+    Join,
+    Restarts,
+    Schedule,
+    at,
+    bind,
+    constant,
+    cosine,
+    demon,
+    every,
+    every_fraction,
+    every_step,
+    exponential,
+    from_dict,
+    linear,
+    one_cycle,
+    one_minus_sqrt,
+    polynomial,
+    register,
+    rex,
+    step,
+    to_dict,
+)
+from tests.core.cases import PLAIN, PROFILES, SAMPLINGS, SCHEDULES, THIRD, name
+
+GOLDEN = Schedule(
+    bind(rex, beta=0.9),
+    bind(at, fractions=(0.5, 0.75)),
+    peak_value=0.1,
+    end_value=1e-5,
+    warmup_ratio=0.05,
+    warmup_profile=cosine,
+    hold_ratio=THIRD,
+)
+# Written by version 1: it must be read for ever, so this text never changes.
+GOLDEN_JSON = """{
+    "version": 1,
+    "type": "Schedule",
+    "profile": {"function": "rex", "params": {"beta": 0.9}},
+    "sampling": {"function": "at", "params": {"fractions": [0.5, 0.75]}},
+    "peak_value": 0.1,
+    "end_value": 1e-05,
+    "init_value": 0.0,
+    "warmup_steps": 0,
+    "warmup_ratio": 0.05,
+    "warmup_profile": {"function": "cosine"},
+    "hold_ratio": 0.3333333333333333
+}"""
+
+
+def deep(depth):
+    value = Schedule(linear)
+    for _ in range(depth):
+        value = Join([value, rex], [0.5])
+    return value
+
+
+VALUES = [
+    *PROFILES,
+    *SAMPLINGS,
+    *SCHEDULES,
+    GOLDEN,
+    Schedule(),
+    Schedule(peak_value=1, end_value=-0.5, warmup_steps=10**9),
+    Schedule(bind(step, milestones=[0.3, THIRD, 1]), bind(every, steps=391)),
+    bind(constant),
+    demon(),
+    *one_cycle(0.3),
+    deep(20),
+    Restarts(GOLDEN, 4, period_mult=1.5, peak_mult=0.9),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=name)
+def test_round_trip(value):
+    written = to_dict(value)
+    assert from_dict(written) == value
+    read = from_dict(json.loads(json.dumps(written, allow_nan=False)))
+    assert read == value
+    assert type(read) is type(value)
+    assert read(7, 10**12) == value(7, 10**12)
+    assert to_dict(read) == written
+    assert from_dict(types.MappingProxyType(written)) == value
+
+
+@pytest.mark.parametrize("value", VALUES, ids=name)
+def test_plain_json_types(value):
+    def check(data):
+        assert type(data) in (dict, list, str, int, float)
+        for item in data.values() if type(data) is dict else data if type(data) is list else ():
+            check(item)
+        assert type(data) is not dict or all(type(key) is str for key in data)
+
+    check(to_dict(value))
+    assert type(to_dict(value)) is dict
+
+
+def test_the_format_is_stable():
+    assert to_dict(GOLDEN) == json.loads(GOLDEN_JSON)
+    assert json.dumps(to_dict(GOLDEN), indent=4).replace("\n", "").replace(" ", "") == (
+        GOLDEN_JSON.replace("\n", "").replace(" ", "")
+    )
+    assert from_dict(json.loads(GOLDEN_JSON)) == GOLDEN
+    assert to_dict(rex) == {"version": 1, "function": "rex"}
+    assert to_dict(Join([rex, bind(linear)], [0.5])) == {
+        "version": 1,
+        "type": "Join",
+        "schedules": [{"function": "rex"}, {"function": "linear", "params": {}}],
+        "fractions": [0.5],
+    }
+    assert to_dict(Restarts(Schedule(), 3)) == {
+        "version": 1,
+        "type": "Restarts",
+        "schedule": {key: v for key, v in to_dict(Schedule()).items() if key != "version"},
+        "cycles": 3,
+        "period_mult": 1,
+        "peak_mult": 1,
+    }
+
+
+def test_every_profile_and_sampling_has_a_name():
+    functions = [rex, linear, cosine, exponential, polynomial, one_minus_sqrt, step, constant]
+    for function in [*functions, every_step, every, every_fraction, at]:
+        assert to_dict(function) == {"version": 1, "function": function.__name__}
+
+
+@pytest.mark.parametrize(
+    "number", [np.float32(0.1), np.float64(0.1), np.int64(3), np.array(0.1), jnp.float32(0.1)]
+)
+def test_single_numbers_of_libraries_become_pythons(number):
+    for value in (
+        Schedule(peak_value=number),
+        Schedule(bind(polynomial, power=number), end_value=number),
+        Restarts(Schedule(), 2, peak_mult=number),
+    ):
+        written = json.loads(json.dumps(to_dict(value)))
+        assert from_dict(written) == value
+        assert from_dict(written)(3, 10) == pytest.approx(float(value(3, 10)), rel=1e-6)
+
+
+def test_single_tensors_become_pythons_numbers():
+    assert to_dict(bind(rex, beta=torch.tensor(0.5)))["params"] == {"beta": 0.5}
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [np.array([0.1]), np.array([0.1, 0.2]), jnp.array([0.1, 0.2]), torch.tensor([0.1, 0.2])],
+)
+def test_arrays_are_refused(numbers):
+    for value in (
+        Schedule(peak_value=numbers),
+        bind(rex, beta=numbers),
+        Restarts(Schedule(), 2, peak_mult=numbers),
+        Join([Schedule(end_value=numbers), rex], [0.5]),
+    ):
+        with pytest.raises(ValueError, match=r"0\.1") as error:
+            to_dict(value)
+        assert type(error.value) is ValueError
+
+
+def test_traced_numbers_are_refused():
+    with pytest.raises(ValueError, match="known number"):
+        jax.jit(lambda peak: to_dict(Schedule(peak_value=peak)))(0.1)
+
+
+@pytest.mark.parametrize("value", [None, 1, 0.5, "rex", [rex], {}, (), len, Schedule, np.array(1)])
+def test_what_is_no_schedule_cannot_be_written(value):
+    with pytest.raises(ValueError, match="must be") as error:
+        to_dict(value)
+    assert type(error.value) is ValueError
+
+
+def test_what_is_not_registered_cannot_be_written():
+    def mine(t, T):
+        return 1.0
+
+    for value in (
+        mine,
+        bind(mine),
+        Schedule(mine),
+        Schedule(sampling=mine),
+        Join([mine, rex], [0.5]),
+    ):
+        with pytest.raises(ValueError, match=r"registered.*mine"):
+            to_dict(value)
+
+
+SCHEDULE = to_dict(GOLDEN)
+JOIN = to_dict(Join([GOLDEN, rex], [0.5]))
+RESTARTS = to_dict(Restarts(GOLDEN, 3))
+BOUND = to_dict(bind(rex, beta=0.9))
+
+
+@pytest.mark.parametrize("data", [SCHEDULE, JOIN, RESTARTS, BOUND], ids=["S", "J", "R", "bind"])
+def test_keys_are_exact(data):
+    for key in data:
+        missing = {k: v for k, v in data.items() if k != key}
+        if (key, "function") == ("params", next(iter(data.keys() & {"function"}), None)):
+            assert from_dict(missing) == rex  # Not bound.
+            continue
+        with pytest.raises(ValueError, match=f"{key}|keys|function|version"):
+            from_dict(missing)
+    for extra in ("peak", "Version", "_plain", "__class__", "T"):
+        with pytest.raises(ValueError, match=extra):
+            from_dict({**data, extra: 1.0})
+
+
+@pytest.mark.parametrize("version", [None, 0, 2, -1, "1", True, [1], {}, 1.5, math.nan])
+def test_unknown_versions_are_refused(version):
+    with pytest.raises(ValueError, match="version must be 1; got"):
+        from_dict({**SCHEDULE, "version": version})
+
+
+# (what to change, what the message names)
+WRONG = [
+    ({"type": "Scheduler"}, "type must be one of .*'Scheduler'"),
+    ({"type": None}, "type must be"),
+    ({"type": ["Schedule"]}, "type must be"),
+    ({"type": "Join"}, "keys must be"),
+    ({"profile": "rex"}, "profile must be .*'rex'"),
+    ({"profile": None}, "profile must be"),
+    ({"profile": 1.0}, "profile must be .*1.0"),
+    ({"profile": []}, "profile must be"),
+    ({"profile": {}}, "function must be one of"),
+    ({"profile": {"function": "sine"}}, "function must be one of .*'sine'"),
+    ({"profile": {"function": None}}, "function must be one of"),
+    ({"profile": {"function": ["rex"]}}, "function must be one of"),
+    ({"profile": {"function": {"function": "rex"}}}, "function must be one of"),
+    ({"profile": {"function": "rex", "beta": 0.9}}, "keys must be .*beta"),
+    ({"profile": {"function": "rex", "params": None}}, "params must be .*None"),
+    ({"profile": {"function": "rex", "params": [0.9]}}, "params must be"),
+    ({"profile": {"function": "rex", "params": {1: 0.9}}}, "params must be"),
+    (
+        {"profile": {"function": "rex", "params": {"gamma": 0.9}}},
+        "gamma must be a parameter of rex",
+    ),
+    ({"profile": {"function": "rex", "params": {"t": 3}}}, "t must be a parameter of rex"),
+    ({"profile": {"function": "rex", "params": {"beta": 1.5}}}, "beta must be .*1.5"),
+    ({"profile": {"function": "rex", "params": {"beta": "0.9"}}}, "beta must be .*'0.9'"),
+    ({"profile": {"function": "rex", "params": {"beta": None}}}, "beta must be .*None"),
+    ({"profile": {"function": "rex", "params": {"beta": [0.9]}}}, "beta must be"),
+    ({"profile": {"function": "rex", "params": {"beta": {"function": "rex"}}}}, "beta must be"),
+    ({"sampling": {"function": "at", "params": {"fractions": [0.75, 0.5]}}}, "fractions must be"),
+    ({"sampling": {"function": "at", "params": {"fractions": [[0.5]]}}}, "fractions must be"),
+    ({"sampling": {"function": "at", "params": {"fractions": "0.5"}}}, "fractions must be"),
+    ({"sampling": {"function": "every", "params": {"steps": 1.5}}}, "steps must be .*1.5"),
+    ({"peak_value": "0.1"}, "peak_value must be .*'0.1'"),
+    ({"peak_value": None}, "peak_value must be .*None"),
+    ({"peak_value": True}, "peak_value must be .*True"),
+    ({"peak_value": [0.1, 0.2]}, "peak_value must be"),
+    ({"peak_value": {"function": "rex"}}, "peak_value must be"),
+    ({"peak_value": math.nan}, "peak_value must be .*nan"),
+    ({"end_value": math.inf}, "end_value must be .*inf"),
+    ({"warmup_steps": -1}, "warmup_steps must be .*-1"),
+    ({"warmup_steps": 3}, "warmup_ratio must be 0 where warmup_steps is given"),
+    ({"warmup_ratio": 1.0}, "warmup_ratio must be .*1.0"),
+    ({"hold_ratio": "0.5"}, "hold_ratio must be .*'0.5'"),
+]
+WRONG_JOIN = [
+    ({"schedules": "rex"}, "schedules must be"),
+    ({"schedules": ["rex", "rex"]}, "schedules must be"),
+    ({"schedules": []}, "must be"),
+    ({"schedules": None}, "schedules must be"),
+    ({"fractions": [0.5, 0.7]}, "fractions must be"),
+    ({"fractions": 0.5}, "fractions must be .*0.5"),
+    ({"fractions": [None]}, "fractions must be"),
+    ({"fractions": [[0.5]]}, "fractions must be"),
+    ({"fractions": [{"function": "rex", "params": {"beta": 0.5}}]}, "fractions must be"),
+]
+WRONG_RESTARTS = [
+    ({"cycles": 0}, "cycles must be .*0"),
+    ({"cycles": 2.0}, "cycles must be .*2.0"),
+    ({"cycles": True}, "cycles must be .*True"),
+    ({"cycles": [2]}, "cycles must be"),
+    ({"schedule": {"function": "rex"}}, "schedule must be"),
+    ({"schedule": None}, "schedule must be .*None"),
+    ({"period_mult": 0}, "period_mult must be .*0"),
+    ({"period_mult": "2"}, "period_mult must be .*'2'"),
+    ({"peak_mult": -1}, "peak_mult must be .*-1"),
+    ({"peak_mult": None}, "peak_mult must be .*None"),
+]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        *(({**SCHEDULE, **change}, message) for change, message in WRONG),
+        *(({**JOIN, **change}, message) for change, message in WRONG_JOIN),
+        *(({**RESTARTS, **change}, message) for change, message in WRONG_RESTARTS),
+        *((data, "must be") for data in (None, 1, "{}", [], [SCHEDULE], rex, GOLDEN, {})),
+        ({"version": 1}, "function must be one of"),
+    ],
+)
+def test_what_is_wrong_is_named(data, message):
+    with pytest.raises(ValueError, match=message) as error:
+        from_dict(data)
+    assert type(error.value) is ValueError
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        *("os.system", "__import__", "eval", "exec", "builtins.print", "subprocess", "antigravity"),
+        *("__class__", "__init__", "rex.__globals__", "rex_core.rex", "rex_core.profiles:rex"),
+        *(
+            "Bound",
+            "bind",
+            "Schedule",
+            "to_dict",
+            "",
+            " rex",
+            "rex ",
+            "REX",
+            "rex\0",
+            "\N{DIGIT ONE}",
+        ),
+    ],
+)
+def test_names_are_only_looked_up(hostile):
+    modules = set(sys.modules)
+    for data in (
+        {"version": 1, "function": hostile},
+        {"version": 1, "function": hostile, "params": {}},
+        {"version": 1, "function": hostile, "params": {"command": "exit 1"}},
+        {**SCHEDULE, "profile": {"function": hostile, "params": {"source": "1/0"}}},
+        {**JOIN, "schedules": [{"function": hostile}, {"function": "rex"}]},
+        {"version": 1, "type": hostile + "!", "args": ["exit 1"]},
+    ):
+        with pytest.raises(ValueError, match="must be one of") as error:
+            from_dict(data)
+        assert type(error.value) is ValueError
+    for parameter in ("__class__", "__globals__", "func", "function", "self", "t", "T"):
+        with pytest.raises(ValueError, match=parameter):
+            from_dict({"version": 1, "function": "rex", "params": {parameter: 0.5}})
+    assert set(sys.modules) == modules
+
+
+def test_reading_leaves_the_data_alone():
+    data = json.loads(GOLDEN_JSON)
+    before = copy.deepcopy(data)
+    from_dict(data)
+    assert data == before
+
+
+@register
+def registered_half(t, T, *, floor=0.0):
+    return 0.5 + floor + 0.0 * linear(t, T)
+
+
+def test_registered_functions_are_written_by_name():
+    for value in (registered_half, bind(registered_half, floor=0.1), Schedule(registered_half)):
+        assert from_dict(json.loads(json.dumps(to_dict(value)))) == value
+    assert to_dict(registered_half) == {"version": 1, "function": "registered_half"}
+
+
+def test_register():
+    def other(t, T):
+        return 1.0
+
+    assert register(other, "tests.other") is other
+    assert to_dict(other) == {"version": 1, "function": "tests.other"}
+    assert from_dict({"version": 1, "function": "tests.other"}) is other
+    assert register(other, "tests.other") is other  # Twice is once.
+    nameless = functools.partial(other)
+    assert register(nameless, "tests.nameless") is nameless
+    assert from_dict(to_dict(Schedule(nameless))).profile is nameless
+    for wrong, taken, message in [
+        (rex, "tests.other", "name must not be taken .*'tests.other'"),
+        (other, "rex", "name must not be taken .*'rex'"),
+        (other, "", "name must be a non-empty string; got ''"),
+        (other, 3, "name must be a non-empty string; got 3"),
+        (functools.partial(rex), None, "name must be a non-empty string; got None"),
+        (3, "three", "function must be .*3"),
+        ("rex", None, "function must be .*'rex'"),
+        (bind(rex, beta=0.9), "rex9", "function must be .*beta=0.9"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            register(wrong, taken)
+    assert from_dict({"version": 1, "function": "rex"}) is rex
+    with pytest.raises(ValueError, match="'three'"):
+        from_dict({"version": 1, "function": "three"})
+
+
+def test_plain_schedules_keep_the_kind_of_their_numbers():
+    written = to_dict(Schedule(peak_value=1, warmup_steps=10))
+    assert [type(written[key]) for key in ("peak_value", "end_value", "warmup_steps")] == [
+        int,
+        float,
+        int,
+    ]
+    assert from_dict(to_dict(PLAIN)).warmup_steps == 3
