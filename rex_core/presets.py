@@ -3,7 +3,7 @@
 from typing import Any
 
 from rex_core.profiles import linear, one_minus_sqrt, rex, step
-from rex_core.progress import check, exactly
+from rex_core.progress import anything, check, exactly, is_number, plain, proper
 from rex_core.schedule import Function, Schedule, bind
 
 
@@ -27,7 +27,7 @@ def demon(init_value: Any = 0.9) -> Schedule:
     Source: Chen, Wolfe, Li, Kyrillidis, "Demon: Improved Neural Network Training with Momentum
     Decay", arXiv 1910.04952, equation 1 (section 3).
     """
-    check("init_value", init_value, "in [0, 1)", lambda b: (b >= 0) & (b < 1))
+    check("init_value", init_value, "in [0, 1)", proper)
     return Schedule(bind(rex, beta=init_value), peak_value=init_value)
 
 
@@ -69,6 +69,9 @@ def one_cycle(
     Source: Smith, "A disciplined approach to neural network hyper-parameters: Part 1",
     arXiv 1803.09820, section 4.2; the numbers, arXiv 2107.04197 (REX), section 4.
     """
+    check("peak_value", peak_value, "a finite number", anything)
+    check("max_momentum", max_momentum, "a finite number", anything)
+    check("min_momentum", min_momentum, "a finite number", anything)
     rate = Schedule(
         profile,
         peak_value=peak_value,
@@ -118,8 +121,11 @@ def warmup_stable_decay(
     Source: Hu et al., "MiniCPM", arXiv 2404.06395, section 4; the cooldown, Hägele et al.,
     arXiv 2405.18392, section 3.
     """
-    check("warmup_ratio", warmup_ratio, "in [0, 1)", lambda p: (p >= 0) & (p < 1))
-    check("decay_ratio", decay_ratio, "in (0, 1]", lambda p: (p > 0) & (p <= 1))
+    warmup_ratio, decay_ratio = plain(warmup_ratio), plain(decay_ratio)
+    if not is_number(warmup_ratio) or not proper(warmup_ratio):
+        raise ValueError(f"warmup_ratio must be a number in [0, 1); got {warmup_ratio!r}")
+    if not is_number(decay_ratio) or not 0 < decay_ratio <= 1:
+        raise ValueError(f"decay_ratio must be a number in (0, 1]; got {decay_ratio!r}")
     hold_ratio = 1 - exactly(warmup_ratio) - exactly(decay_ratio)
     if hold_ratio < 0:
         raise ValueError(
@@ -142,7 +148,7 @@ def step_decay(
     Args:
         peak_value: The rate before the first milestone.
         milestones: Increasing fractions of the budget, in (0, 1]; (0.3, 0.6, 0.9) is 30-60-90.
-        factor: The factor at each milestone, >= 0.
+        factor: The factor at each milestone, in [0, 1].
 
     Returns:
         The schedule.
@@ -177,5 +183,5 @@ def delayed_linear(peak_value: Any = 1.0, *, delay: Any = 0.5, end_value: Any = 
 
     Source: arXiv 2107.04197 (REX), "linear delayed X %".
     """
-    check("delay", delay, "in [0, 1)", lambda p: (p >= 0) & (p < 1))
+    check("delay", delay, "in [0, 1)", proper)
     return Schedule(linear, peak_value=peak_value, end_value=end_value, hold_ratio=delay)

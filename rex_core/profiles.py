@@ -20,10 +20,13 @@ from rex_core.progress import (
     as_float,
     boundaries,
     check,
-    finite,
+    check_fractions,
     floor,
     measure,
     quotient,
+    ratio,
+    spend,
+    unify,
     where,
 )
 
@@ -57,14 +60,17 @@ def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
     MLSys 2022, arXiv 2107.04197, section 3; the curve with β, Chen, Wolfe, Li, Kyrillidis, "Demon",
     arXiv 1910.04952, the formula of β_t divided by β₀.
     """
-    if beta is not _PAPER:
-        check("beta", beta, "a finite number below 1", lambda b: finite(b) & (b < 1))
-    if t.__class__ is int and T.__class__ is int and 0 <= t < T:  # The cheapest questions.
+    plain = beta is _PAPER or check("beta", beta, "in [-1e30, 1)", _below_one)
+    if plain and t.__class__ is int and T.__class__ is int and 0 <= t < T:
         left, spent = T - t, t
     else:
-        left, spent, _, xp, beta = measure(t, T, beta)
+        left, spent, xp, beta = measure(t, T, beta)
         left, spent = as_float(left, xp), as_float(spent, xp)
-    return left / (left + (1.0 - beta) * spent)
+    try:
+        return left / (left + (1.0 - beta) * spent)
+    except OverflowError:
+        measure(t, T)
+        raise
 
 
 def linear(t: Any, T: Any) -> Any:
@@ -86,8 +92,8 @@ def linear(t: Any, T: Any) -> Any:
     Source: Li, Yumer, Ramanan, "Budgeted Training: Rethinking Deep Neural Network Training Under
     Resource Constraints", ICLR 2020, arXiv 1905.04753.
     """
-    left, _, total, _ = measure(t, T)
-    return left / total
+    left, spent, xp = measure(t, T)
+    return ratio(left, spent, xp)
 
 
 def cosine(t: Any, T: Any) -> Any:
@@ -109,8 +115,8 @@ def cosine(t: Any, T: Any) -> Any:
     Source: Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017,
     arXiv 1608.03983, equation 5, without restarts.
     """
-    left, _, total, xp = measure(t, T)
-    coarse, fine = quotient(left, total, xp)
+    left, spent, xp = measure(t, T)
+    coarse, fine = quotient(left, spent, xp)
     return xp.sin(math.pi / 2 * (coarse + fine)) ** 2
 
 
@@ -134,15 +140,16 @@ def exponential(t: Any, T: Any, *, gamma: Any = 3.0) -> Any:
 
     Source: arXiv 2107.04197 (REX), section 4, which runs γ = 3.
     """
-    check("gamma", gamma, "a finite number >= 0", lambda g: finite(g) & (g >= 0))
-    _, spent, total, xp, gamma = measure(t, T, gamma)
-    coarse, fine = quotient(spent, total, xp)
+    check("gamma", gamma, "in [0, 1e30]", lambda g: (g >= 0) & (g <= 1e30))
+    left, spent, xp, gamma = measure(t, T, gamma)
+    coarse, fine = quotient(spent, left, xp)
     # An error of the exponent is a relative error of the result. whole·coarse is exact and the rest
     # of the exponent small; expm1, because XLA would merge a product of two exp into one of the
-    # rounded sum.
+    # rounded sum. The rest is beyond 60 only where the factor is below exp(-100).
     whole = floor(gamma + 0.5, xp)
+    rest = (whole - gamma) * coarse - gamma * fine
     factor = xp.exp(-whole * coarse)
-    return factor + factor * xp.expm1((whole - gamma) * coarse - gamma * fine)
+    return factor + factor * xp.expm1(where(rest < 60, rest, 60.0, xp))
 
 
 def polynomial(t: Any, T: Any, *, power: Any = 2.0) -> Any:
@@ -166,13 +173,13 @@ def polynomial(t: Any, T: Any, *, power: Any = 2.0) -> Any:
 
     Source: Chen et al., "DeepLab", arXiv 1606.00915, section 4.1 ("poly" with power 0.9).
     """
-    check("power", power, "a finite number > 0", lambda p: finite(p) & (p > 0))
-    left, _, total, xp, power = measure(t, T, power)
-    coarse, fine = quotient(left, total, xp)
-    left = coarse + fine
+    check("power", power, "in (0, 1e30]", lambda p: (p > 0) & (p <= 1e30))
+    left, spent, xp, power = measure(t, T, power)
+    coarse, fine = quotient(left, spent, xp)
+    base = where(left > 0, coarse + fine, 1.0, xp)
     # A power that is no float32 would be rounded to one, and log(r) amplifies that.
-    short = floor(power * 2.0**16, xp) / 2.0**16
-    return left**short * left ** (power - short)
+    digits = power % 2.0**-16
+    return where(left > 0, base ** (power - digits) * base**digits, 0.0, xp)
 
 
 def one_minus_sqrt(t: Any, T: Any) -> Any:
@@ -194,8 +201,9 @@ def one_minus_sqrt(t: Any, T: Any) -> Any:
     Source: Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
     Durations", NeurIPS 2024, arXiv 2405.18392, section 3.
     """
-    left, spent, total, xp = measure(t, T)
-    return left / total / (1 + xp.sqrt(spent / total))
+    left, spent, xp = measure(t, T)
+    root = xp.sqrt(where(spent > 0, ratio(spent, left, xp), 1.0, xp))
+    return ratio(left, spent, xp) / (1.0 + where(spent > 0, root, 0.0, xp))
 
 
 def step(t: Any, T: Any, *, milestones: Any = (0.5, 0.75), factor: Any = 0.1) -> Any:
@@ -207,25 +215,27 @@ def step(t: Any, T: Any, *, milestones: Any = (0.5, 0.75), factor: Any = 0.1) ->
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
         milestones: Increasing fractions of the budget, in (0, 1]; (0.3, 0.6, 0.9) is 30-60-90.
-        factor: The factor at each milestone, >= 0; any shape that broadcasts with t.
+        factor: The factor at each milestone, in [0, 1]; any shape that broadcasts with t.
 
     Returns:
         The factor, from 1 at t = 0 to factor^len(milestones).
 
     Raises:
         ValueError: t is not finite, T is not a positive finite number, milestones are not
-            increasing in (0, 1], factor is not a finite number >= 0.
+            increasing in (0, 1], factor is not in [0, 1].
 
     >>> [round(step(t, 8), 4) for t in range(9)]
     [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01, 0.01]
 
     Source: arXiv 2107.04197 (REX), section 4, which runs the defaults.
     """
-    check("factor", factor, "a finite number >= 0", lambda f: finite(f) & (f >= 0))
-    _, spent, total, xp, factor = measure(t, T, factor)
-    value = constant(t, T)
-    for passed, moment in enumerate(boundaries("milestones", milestones, total, xp), start=1):
-        value = where(spent >= moment, factor**passed, value, xp)
+    check("factor", factor, "in [0, 1]", lambda f: (f >= 0) & (f <= 1))
+    check_fractions("milestones", milestones)
+    t, T, xp, factor = unify(t, T, factor)
+    _, spent, total = spend(t, T, xp)
+    value = as_float(0 * spent, xp) + 1.0
+    for passed, moment in enumerate(boundaries(milestones, total, t, xp), start=1):
+        value = where(spent >= moment, 1.0 * factor**passed, value, xp)
     return value
 
 
@@ -247,8 +257,12 @@ def constant(t: Any, T: Any) -> Any:
 
     Source: arXiv 2107.04197 (REX), "no schedule".
     """
-    left, _, total, _ = measure(t, T)
-    return (left / total) ** 0
+    left, _, xp = measure(t, T)
+    return as_float(0 * left, xp) + 1.0
+
+
+def _below_one(value: Any) -> Any:
+    return (value >= -1e30) & (value < 1)
 
 
 PROFILES = rex, linear, cosine, exponential, polynomial, one_minus_sqrt, step, constant

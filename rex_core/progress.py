@@ -4,8 +4,8 @@ Three rules make a schedule exact to its last step:
 
 * integers are subtracted as integers, and only the difference becomes a float: near the end of a
   long run ``1 - t/T`` has no correct digit left in float32, ``(T - t) / T`` has all of them;
-* a fraction of the budget is the short rational that its writer meant (0.7 is 7/10), so that the
-  first step at or after it is found with integers alone, in int32 as in Python;
+* a fraction of the budget is the short decimal or ratio that its writer meant (0.7 is 7/10), so
+  that the first step at or after it is found with integers alone, in int32 as in Python;
 * values that are known are checked; values that a compiler is tracing cannot be, and are kept
   finite.
 """
@@ -21,16 +21,15 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-MAX_DENOMINATOR = 2**29  # Twice it, plus a carry, still fits int32.
+MAX_DENOMINATOR = 2**27  # Two such ratios are never within one rounding of a double.
 MIN_FRACTION = 1e-6  # Down to here a float32 quotient finds the right read, give or take one.
 GRID = 2**14
-LARGEST = sys.float_info.max
+MAX_FLOAT = sys.float_info.max
 NUMPY = (np.ndarray, np.generic)
 
-DOUBLE = 2.0**-54  # Half the distance between neighbours just below 1.
+FLOAT64 = sys.float_info.min * 2.0**54, MAX_FLOAT
 
 _rationals: dict[Any, tuple[int, int]] = {}
-_sequences: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
 
 
 def is_number(value: Any) -> bool:
@@ -52,6 +51,11 @@ def is_array(value: Any) -> bool:
     if is_number(value):
         return False
     return is_torch(value) or bool(array_api_compat.is_array_api_obj(value))
+
+
+def plain(value: Any) -> Any:
+    """NumPy's integers and float64 scalars as the Python numbers that they are; else the value."""
+    return value.item() if isinstance(value, np.integer | np.float64) else value
 
 
 def namespace(*values: Any) -> ModuleType:
@@ -81,11 +85,12 @@ def known(value: Any) -> Any:
     if is_number(value) or isinstance(value, NUMPY):
         return value
     if is_torch(value):
-        if sys.modules["torch"].compiler.is_compiling():
+        torch = sys.modules["torch"]
+        if torch.compiler.is_compiling():
             return None
         try:
             value = value.detach().cpu()
-            return (value.double() if value.is_floating_point() else value).numpy()
+            return (value.float() if value.dtype is torch.bfloat16 else value).numpy()
         except RuntimeError:  # torch.vmap, FakeTensor: there are no values to look at.
             return None
     jax = sys.modules.get("jax")
@@ -95,40 +100,68 @@ def known(value: Any) -> Any:
     return value.astype(np.float32) if value.dtype.kind == "V" else value  # bfloat16
 
 
-def check(name: str, value: Any, accepted: str, valid: Callable[[Any], Any]) -> None:
-    """Raise the ValueError that names argument, accepted range and value, if the value is known."""
+def holds(condition: Any) -> bool:
+    """Whether a condition holds everywhere; torch.compile follows it for Python's booleans."""
+    return condition if isinstance(condition, bool) else bool(np.all(condition))
+
+
+def check(name: str, value: Any, accepted: str, valid: Callable[[Any], Any]) -> bool:
+    """Raise the ValueError that names argument, accepted range and value, if the value is known.
+
+    Returns:
+        Whether the value is a Python number.
+    """
     if is_number(value):
-        if -LARGEST <= value <= LARGEST and valid(value):
-            return
+        if -MAX_FLOAT <= value <= MAX_FLOAT and valid(value):
+            return True
     elif is_array(value):
         seen = known(value)
-        if seen is None or (seen.dtype.kind in "iuf" and np.all(valid(seen))):
-            return
+        if seen is None:
+            return False
+        if seen.dtype.kind in "iuf" and np.all(np.isfinite(seen)) and np.all(valid(wide(seen))):
+            return False
     raise ValueError(f"{name} must be {accepted}; got {value!r}")
 
 
-def finite(value: Any) -> Any:
-    """Elementwise: neither NaN nor infinite."""
-    return (value > -math.inf) & (value < math.inf)
+def wide(seen: Any) -> Any:
+    """Short floats as float64, which holds every bound that they are compared with."""
+    return seen.astype(np.float64) if seen.dtype.itemsize < 8 and seen.dtype.kind == "f" else seen
 
 
-def check_finite(name: str, value: Any) -> None:
-    """Accept finite numbers and arrays of them."""
-    check(name, value, "a finite number", finite)
+def anything(value: Any) -> bool:
+    """Accept every finite number."""
+    del value
+    return True
 
 
-def check_fraction(name: str, value: Any, smallest: float = 0.0) -> None:
+def positive(value: Any) -> Any:
+    """Elementwise: above 0."""
+    return value > 0
+
+
+def not_negative(value: Any) -> Any:
+    """Elementwise: 0 or above."""
+    return value >= 0
+
+
+def proper(value: Any) -> Any:
+    """Elementwise: in [0, 1)."""
+    return (value >= 0) & (value < 1)
+
+
+def check_fraction(name: str, value: Any, least: float = 0.0) -> None:
     """Accept fractions of the budget."""
-    check(name, value, f"in [{smallest:g}, 1]", lambda p: (p >= smallest) & (p <= 1))
+    check(name, value, f"in [{least:g}, 1]", lambda p: (p >= least) & (p <= 1))
 
 
-def check_count(name: str, value: Any, xp: ModuleType) -> None:
-    """Refuse a count that the library's default integers cannot hold (int32 in JAX)."""
-    largest = xp.iinfo(default_dtypes(xp)["integral"]).max
-    if (isinstance(value, int) and value > largest) or (
-        isinstance(value, NUMPY) and value.dtype.kind in "iu" and np.any(value > largest)
-    ):
-        raise ValueError(f"{name} must be at most {largest} in {xp.__name__}; got {value!r}")
+def check_range(name: str, value: Any, least: Any, most: Any, dtype: Any) -> None:
+    """Refuse known values that a dtype cannot hold."""
+    seen = known(value)
+    if seen is None or (not is_number(seen) and seen.size == 0):
+        return
+    low, high = (seen, seen) if is_number(seen) else (seen.min().item(), seen.max().item())
+    if not least <= low <= high <= most:
+        raise ValueError(f"{name} must be in [{least:.10g}, {most:.10g}] in {dtype}; got {value!r}")
 
 
 def default_dtypes(xp: ModuleType) -> Any:
@@ -136,99 +169,148 @@ def default_dtypes(xp: ModuleType) -> Any:
     return xp.__array_namespace_info__().default_dtypes()
 
 
+def limits(dtype: Any, xp: ModuleType) -> tuple[Any, Any]:
+    """The smallest budget that a dtype can divide by, and its largest number."""
+    if xp.isdtype(dtype, "integral"):
+        return 1, int(xp.iinfo(dtype).max)
+    info = xp.finfo(dtype)
+    return float(info.smallest_normal) * 2.0**54, float(info.max)
+
+
 def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
-    """Check t and T and bring them to one dtype of one library.
+    """Check t and T and bring them to one kind of number, of one library.
+
+    Both become integers or, if one of them is a float, floats, of 32 bits at least. A T that was a
+    Python number stays one, so that what follows from it is known even under a compiler.
 
     Returns:
-        (t, T, xp, *params): Python numbers, with `math`, if all are; else t and T as arrays, both
-        of the default integer dtype or, if one of them is a float, both of that float dtype, but
-        of 32 bits at least. NumPy's arrays among the params become the library's own.
+        (t, T, xp, *params), with `math` for xp if all of them are Python numbers; else t is an
+        array, and NumPy's arrays among T and the params have become the library's own.
     """
-    check_finite("t", t)
-    check("T", T, "a positive finite number", lambda T: (T > 0) & (math.inf > T))
+    check("t", t, "a finite number", anything)
+    check("T", T, "a positive finite number", positive)
     xp = namespace(t, T, *params)
     if xp is math:
         if isinstance(t, float) or isinstance(T, float):
             t, T = float(t), float(T)
+            check_range("T", T, *FLOAT64, "float64")
         return t, T, xp, *params
-    check_count("t", t, xp)
-    check_count("T", T, xp)
+    dtype = _common_dtype(t, T, xp)
+    least, most = limits(dtype, xp)
+    if is_number(t) or t.dtype != dtype:
+        check_range("t", t, -most, most, dtype)
+    check_range("T", T, least, most, dtype)
     device = next((v.device for v in (t, T, *params) if is_torch(v)), None)
-    t, T, *others = (
-        xp.asarray(v, device=device) if isinstance(v, NUMPY) else v for v in (t, T, *params)
-    )
-    floats = [v.dtype for v in (t, T) if is_array(v) and xp.isdtype(v.dtype, "real floating")]
+
+    def convert(value: Any) -> Any:
+        if is_number(value) or isinstance(value, NUMPY):
+            return xp.asarray(value, dtype=dtype, device=device)
+        if not is_torch(value) and xp.isdtype(value.dtype, "unsigned integer"):
+            value = xp.minimum(value, min(int(xp.iinfo(value.dtype).max), int(most)))
+        return xp.astype(value, dtype)
+
+    others = [xp.asarray(v, device=device) if isinstance(v, NUMPY) else v for v in params]
+    if is_number(T):
+        return convert(t), T if xp.isdtype(dtype, "integral") else float(T), xp, *others
+    return convert(t), convert(T), xp, *others
+
+
+def _common_dtype(t: Any, T: Any, xp: ModuleType) -> Any:
+    dtypes = [
+        xp.asarray(np.empty(0, v.dtype)).dtype if isinstance(v, NUMPY) else v.dtype
+        for v in (t, T)
+        if not is_number(v)
+    ]
+    floats = [dtype for dtype in dtypes if xp.isdtype(dtype, "real floating")]
     if floats:
         dtype = xp.result_type(*floats)
-        if xp.finfo(dtype).bits < 32:
-            dtype = xp.float32
-    else:
-        kind = "real floating" if isinstance(t, float) or isinstance(T, float) else "integral"
-        dtype = default_dtypes(xp)[kind]
-    t, T = (
-        xp.astype(v, dtype) if is_array(v) else xp.asarray(v, dtype=dtype, device=device)
-        for v in (t, T)
-    )
-    return t, T, xp, *others
+        return dtype if xp.finfo(dtype).bits >= 32 else xp.float32
+    kind = "real floating" if isinstance(t, float) or isinstance(T, float) else "integral"
+    return default_dtypes(xp)[kind]
 
 
 def measure(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
     """How much is left and how much is spent.
 
     Returns:
-        (left, spent, total, xp, *params) with left + spent == total > 0 and neither of them
-        negative: integers where t and T were integers. Where a traced T is no budget (zero,
-        negative, NaN, infinite, too small to divide by) or a traced t is NaN, all is spent.
+        (left, spent, xp, *params) with left + spent > 0, the budget, and neither of them negative:
+        integers where t and T were integers.
     """
     if (
         t.__class__ is int
         and T.__class__ is int
-        and T > 0
+        and 0 < T < MAX_FLOAT
         and (not params or all(map(is_number, params)))
     ):
         spent = 0 if t < 0 else T if t > T else t
-        return T - spent, spent, T, math, *params
+        return T - spent, spent, math, *params
     t, T, xp, *others = unify(t, T, *params)
-    if xp is math:
-        spent = min(max(t, 0), T)
-        return T - spent, spent, T, xp, *others
-    smallest = 1.0
-    if not is_integer(T, xp):
-        info = xp.finfo(T.dtype)
-        smallest = 4 * float(info.smallest_normal) / float(info.eps)
-    budget = (smallest <= T) & xp.isfinite(T)
+    left, spent, _ = spend(t, T, xp)
+    return left, spent, xp, *others
+
+
+def spend(t: Any, T: Any, xp: ModuleType) -> tuple[Any, Any, Any]:
+    """How much is left, how much is spent, and the budget, of a unified t and T.
+
+    Where a traced T is no budget (zero, negative, NaN, infinite, too small to divide by) or a
+    traced t is NaN, all is spent.
+    """
+    if xp is math or is_number(T):
+        spent = clamp(t, T, xp)
+        return T - spent, spent, T
+    least, most = limits(T.dtype, xp)
+    budget = (least <= T) & (most >= T)
     T = where(budget, T, 1, xp)
-    spent = where(budget & (t < T), where(t > 0, t, 0, xp), T, xp)
-    return T - spent, spent, T, xp, *others
+    spent = where(budget, clamp(t, T, xp), T, xp)
+    return T - spent, spent, T
+
+
+def clamp(t: Any, T: Any, xp: ModuleType) -> Any:
+    """A unified t, kept in [0, T]."""
+    zero = 0.0 if isinstance(t, float) else 0
+    return where(t < T, where(t > zero, t, zero, xp), T, xp)
 
 
 def is_integer(value: Any, xp: ModuleType) -> bool:
     """Whether a unified value counts whole steps."""
-    return isinstance(value, int) if xp is math else bool(xp.isdtype(value.dtype, "integral"))
+    if is_number(value):
+        return isinstance(value, int)
+    return bool(xp.isdtype(value.dtype, "integral"))
 
 
 def as_float(value: Any, xp: ModuleType) -> Any:
     """A unified value in the dtype of the result."""
-    if xp is not math and is_integer(value, xp):
+    if not is_number(value) and is_integer(value, xp):
         return xp.astype(value, default_dtypes(xp)["real floating"])
     return value
 
 
-def quotient(part: Any, total: Any, xp: ModuleType) -> tuple[Any, Any]:
-    """Part / total as coarse + fine, free of the rounding of part and total to floats.
+def ratio(part: Any, rest: Any, xp: ModuleType) -> Any:
+    """Part / (part + rest), exactly 1 where the rest is 0.
+
+    Not part / total: where the total is one number for many parts, XLA multiplies by its
+    reciprocal, which makes 0.99999994 of total / total.
+    """
+    part = as_float(part, xp)
+    return part / (part + as_float(rest, xp))
+
+
+def quotient(part: Any, rest: Any, xp: ModuleType) -> tuple[Any, Any]:
+    """`ratio` as coarse + fine, free of the rounding of part and rest to floats.
 
     coarse is the nearest multiple of 2^-14, exact in any dtype; fine, at most 2^-15, comes from an
-    exact difference of integers, none of them larger than 2^28 + total / 2.
+    exact difference of integers, none of them larger than 2^28 + (part + rest) / 2.
     """
-    ratio = as_float(part, xp) / as_float(total, xp)
-    nearest = xp.floor(ratio * GRID + 0.5)
+    rounded = ratio(part, rest, xp)
+    nearest = floor(rounded * GRID + 0.5, xp)
     coarse = nearest / GRID
     if not is_integer(part, xp):
-        return coarse, ratio - coarse
-    if xp is not math:
+        return coarse, rounded - coarse
+    if not is_number(part):
         nearest = xp.astype(nearest, part.dtype)
-    rest = (part - nearest * (total // GRID)) * GRID - nearest * (total % GRID)
-    return coarse, as_float(rest, xp) / as_float(total, xp) / GRID
+    total = part + rest
+    beyond = (part - nearest * (total // GRID)) * GRID - nearest * (total % GRID)
+    return coarse, as_float(beyond, xp) / as_float(total, xp) / GRID
 
 
 def floor(value: Any, xp: ModuleType) -> Any:
@@ -238,35 +320,45 @@ def floor(value: Any, xp: ModuleType) -> Any:
 
 def where(condition: Any, a: Any, b: Any, xp: ModuleType) -> Any:
     """Elementwise choice, for Python numbers too, and NumPy's scalars, which stay scalars."""
-    if xp is math:
+    if isinstance(condition, bool):
         return a if condition else b
     chosen = xp.where(condition, a, b)
     return chosen[()] if isinstance(chosen, np.ndarray) else chosen
 
 
 def rational(fraction: Any) -> tuple[int, int]:
-    """The numerator and denominator that the writer of a fraction meant: 0.7 is 7/10."""
+    """The numerator and denominator that the writer of a fraction meant: 0.7 is 7/10.
+
+    That is the ratio of smallest denominator that rounds to the fraction; if that is beyond 2^27,
+    the nearest ratio above 0 with a denominator up to 2^27.
+    """
     pair = _rationals.get(fraction)
     if pair is None:
-        pair = _rationals[fraction] = shortest(fraction, DOUBLE)
+        pair = _rationals[fraction] = _shortest(fraction).as_integer_ratio()
     return pair
 
 
-def exactly(fraction: float) -> Fraction:
+def _shortest(fraction: Any) -> Fraction:
+    exact = simple = Fraction(fraction)
+    if isinstance(fraction, float | np.floating):
+        half = Fraction(float(np.spacing(fraction))) / 2
+        simple = _simplest(exact - half, exact + half)
+    if simple.denominator > MAX_DENOMINATOR:
+        simple = exact.limit_denominator(MAX_DENOMINATOR) or Fraction(1, MAX_DENOMINATOR)
+    return simple
+
+
+def _simplest(low: Fraction, high: Fraction) -> Fraction:
+    """The fraction of smallest denominator in [low, high], by their continued fractions."""
+    whole = math.ceil(low)
+    if whole <= high:
+        return Fraction(whole)
+    return whole - 1 + 1 / _simplest(1 / (high - whole + 1), 1 / (low - whole + 1))
+
+
+def exactly(fraction: Any) -> Fraction:
     """The fraction as its writer meant it, for exact sums of fractions."""
     return Fraction(*rational(fraction))
-
-
-def shortest(fraction: Any, resolution: float) -> tuple[int, int]:
-    """The fraction of smallest denominator, to a power of two, within the resolution of a float."""
-    exact = Fraction(fraction)
-    for bits in range(MAX_DENOMINATOR.bit_length()):
-        short = exact.limit_denominator(2**bits)
-        if abs(short - exact) <= resolution:
-            break
-    if exact and not short:
-        short = Fraction(1, MAX_DENOMINATOR)
-    return short.as_integer_ratio()
 
 
 def rationals(fraction: Any) -> tuple[Any, Any] | None:
@@ -276,23 +368,22 @@ def rationals(fraction: Any) -> tuple[Any, Any] | None:
     seen = known(fraction)
     if seen is None:
         return None
-    resolution = float(np.finfo(seen.dtype).eps) / 4 if seen.dtype.kind == "f" else 0.0
-    pairs = [shortest(p, resolution) for p in np.ravel(seen).tolist()]
+    pairs = [rational(p if seen.dtype.kind == "O" else seen.dtype.type(p)) for p in seen.flat]
     numerators, denominators = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
     return numerators.reshape(seen.shape), denominators.reshape(seen.shape)
 
 
-def ceil_share(n: Any, d: Any, T: Any, xp: ModuleType) -> Any:
-    """⌈n·T/d⌉ for 0 <= n <= d <= 2^29, exact, no intermediate value beyond T's own dtype.
+def ceil_share(n: Any, d: Any, T: Any, like: Any, xp: ModuleType) -> Any:
+    """⌈n·T/d⌉ for 0 <= n <= d <= 2^27, exact, no intermediate value beyond the dtype of `like`.
 
     With T = q·d + r this is n·q + ⌈n·r/d⌉; the product n·r is divided digit by digit, in the
     largest radix that cannot overflow.
     """
-    if xp is math:
+    if isinstance(n, int) and isinstance(d, int) and isinstance(T, int):
         return -(-n * T // d)
-    largest = d if isinstance(d, int) else int(np.max(d))
-    n, d = as_like(n, T, xp), as_like(d, T, xp)
-    radix = int(xp.iinfo(T.dtype).max) // (2 * largest)
+    largest = d if isinstance(d, int) else int(np.max(d, initial=1))
+    n, d = as_like(n, like, xp), as_like(d, like, xp)
+    radix = (int(xp.iinfo(like.dtype).max) // largest + 1) // 2
     digits = 1
     while radix**digits <= largest:
         digits += 1
@@ -301,46 +392,42 @@ def ceil_share(n: Any, d: Any, T: Any, xp: ModuleType) -> Any:
     for place in reversed(range(digits)):
         value = remainder * radix + n // radix**place % radix * rest
         quotient, remainder = quotient * radix + value // d, value % d
-    return n * whole + quotient + xp.astype(remainder > 0, T.dtype)
+    return n * whole + quotient + xp.astype(remainder > 0, like.dtype)
 
 
-def boundary(fraction: Any, T: Any, xp: ModuleType) -> Any:
+def boundary(
+    fraction: Any, meant: tuple[Any, Any] | None, T: Any, like: Any, xp: ModuleType
+) -> Any:
     """The first step t with t >= fraction·T (the point fraction·T itself, if T is a float).
 
-    Exact for fractions that are known. A traced fraction has the digits of its dtype: in float32
-    the boundary is off by at most T·2^-22 steps.
+    Exact for fractions that are known: `meant` is what `rationals` made of one. A traced fraction
+    has the digits of its dtype: in float32 the boundary is off by up to one step and T·2^-21.
     """
-    if T.__class__ is int and fraction.__class__ is float:
-        return ceil_share(*rational(fraction), T, xp)
-    pair = rationals(fraction) if is_integer(T, xp) else None
-    if pair is not None:
-        return ceil_share(*pair, T, xp)
+    if meant is not None:
+        n, d = meant
+        if is_integer(T, xp):
+            return ceil_share(n, d, T, like, xp)
+        return as_like(n, like, xp) * T / as_like(d, like, xp)
+    point = fraction * T
     if not is_integer(T, xp):
-        return as_like(fraction, T, xp) * T
-    return xp.astype(xp.ceil(nudge(fraction * T, -2, xp)), T.dtype)
+        return point
+    return xp.astype(xp.ceil(nudge(point, -2, xp)), default_dtypes(xp)["integral"])
 
 
-def boundaries(name: str, fractions: Any, T: Any, xp: ModuleType) -> list[Any]:
-    """`boundary` of an increasing sequence of fractions, which are checked."""
-    key = tuple(fractions) if isinstance(fractions, list | tuple) else ()
-    try:
-        pairs = _sequences.get(key)
-    except TypeError:  # Arrays, traced or not, have no hash.
-        key, pairs = (), None
-    if pairs is None:
-        numbers = all(is_number(p) or isinstance(p, Fraction) for p in key)
-        if not key or not numbers or not _increasing([0, *key, 2]) or key[-1] > 1:
-            raise ValueError(
-                f"{name} must be a tuple of increasing known numbers in (0, 1]; got {fractions!r}"
-            )
-        pairs = _sequences[key] = [rational(p) for p in key]
-    if is_integer(T, xp):
-        return [ceil_share(n, d, T, xp) for n, d in pairs]
-    return [n / d * T for n, d in pairs]
+def boundaries(fractions: Any, T: Any, like: Any, xp: ModuleType) -> list[Any]:
+    """`boundary` of each of a sequence of known fractions."""
+    return [boundary(p, rational(p), T, like, xp) for p in fractions]
 
 
-def _increasing(numbers: list[Any]) -> bool:
-    return all(a < b for a, b in pairwise(numbers))
+def check_fractions(name: str, fractions: Any) -> None:
+    """Accept increasing sequences of known fractions."""
+    if isinstance(fractions, list | tuple) and fractions:
+        numbers = all(isinstance(p, int | float) and not isinstance(p, bool) for p in fractions)
+        if numbers and fractions[-1] <= 1 and all(a < b for a, b in pairwise([0, *fractions])):
+            return
+    raise ValueError(
+        f"{name} must be a tuple of increasing known numbers in (0, 1]; got {fractions!r}"
+    )
 
 
 def nudge(value: Any, ulps: int, xp: ModuleType) -> Any:

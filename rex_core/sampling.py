@@ -11,7 +11,6 @@ integers: 0.7 of 10 is step 7, whatever binary floats say. (If t or T is a float
 """
 
 import math
-from types import ModuleType
 from typing import Any
 
 from rex_core.progress import (
@@ -22,14 +21,18 @@ from rex_core.progress import (
     boundary,
     ceil_share,
     check,
-    check_count,
     check_fraction,
-    finite,
+    check_fractions,
+    check_range,
+    clamp,
     floor,
     is_integer,
-    measure,
+    is_number,
+    limits,
     nudge,
     rationals,
+    spend,
+    unify,
     where,
 )
 
@@ -52,8 +55,7 @@ def every_step(t: Any, T: Any) -> Any:
 
     Source: arXiv 2107.04197 (REX), section 3 ("every iteration").
     """
-    measure(t, T)
-    return t
+    return unify(t, T)[0]
 
 
 def every(t: Any, T: Any, *, steps: Any) -> Any:
@@ -78,11 +80,15 @@ def every(t: Any, T: Any, *, steps: Any) -> Any:
 
     Source: the usual decay per epoch; arXiv 2107.04197 (REX), section 3.
     """
-    check("steps", steps, "an integer >= 1", lambda s: finite(s) & (s >= 1) & (s % 1 == 0))
-    _, spent, _, xp, steps = measure(t, T, steps)
+    check("steps", steps, "an integer >= 1", lambda s: (s >= 1) & (s % 1 == 0))
+    t, T, xp, count = unify(t, T, steps)
+    _, spent, _ = spend(t, T, xp)
     if xp is not math:
-        check_count("steps", steps, xp)
-    return _held(t, spent - spent % steps, xp)
+        check_range("steps", steps, *limits(t.dtype, xp), t.dtype)
+    if is_integer(spent, xp):
+        count = int(count) if is_number(count) else xp.astype(count, t.dtype)
+    read = spent - spent % count
+    return where(t < read, t, read, xp)
 
 
 def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
@@ -106,25 +112,29 @@ def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
     Source: arXiv 2107.04197 (REX), section 3 and Table 2 (every 10 %, 5 %, 1 %).
     """
     check_fraction("fraction", fraction, MIN_FRACTION)
-    pair = rationals(fraction)
-    _, spent, total, xp, fraction = measure(t, T, fraction)
-    if pair is not None and isinstance(spent, int):
-        n, d = pair
-        return _held(t, ceil_share(spent * d // (n * total) * n, d, total, xp), xp)
+    meant = rationals(fraction)
+    t, T, xp, fraction = unify(t, T, fraction)
+    _, spent, total = spend(t, T, xp)
+    if meant is not None and isinstance(spent, int):
+        n, d = meant
+        read = ceil_share(spent * d // (n * total) * n, d, total, t, xp)
+        return where(t < read, t, read, xp)
     progress = as_float(spent, xp) / as_float(total, xp)
-    if pair is None or not is_integer(spent, xp):
+    if meant is None or not is_integer(spent, xp):
         reads = floor(nudge(progress / fraction, 4, xp), xp)
-        return _held(t, boundary(reads * fraction, total, xp), xp)
-    n, d = pair
-    n, last = as_like(n, total, xp), as_like(d // n, total, xp)
+        exact = None if meant is None else (reads * as_like(meant[0], t, xp), meant[1])
+        read = boundary(reads * fraction, exact, total, t, xp)
+        return where(t < read, t, read, xp)
+    n, d = meant
+    n, last = as_like(n, t, xp), as_like(d // n, t, xp)
     # A quotient of floats is off by one read at most: of three, take the last that has happened.
-    reads = xp.astype(xp.floor(progress / fraction), total.dtype)
-    read = 0 * total
+    reads = xp.astype(xp.floor(progress / fraction), t.dtype)
+    read = 0 * t
     for guess in (reads - 1, reads, reads + 1):
-        guess = where(guess < 0, 0, where(guess > last, last, guess, xp), xp)
-        moment = ceil_share(guess * n, d, total, xp)
+        guess = clamp(guess, last, xp)
+        moment = ceil_share(guess * n, d, total, t, xp)
         read = where(moment <= spent, moment, read, xp)
-    return _held(t, read, xp)
+    return where(t < read, t, read, xp)
 
 
 def at(t: Any, T: Any, *, fractions: Any) -> Any:
@@ -147,15 +157,12 @@ def at(t: Any, T: Any, *, fractions: Any) -> Any:
 
     Source: arXiv 2107.04197 (REX), section 3 and Table 2 (50-75, 33-66, 25-50-75).
     """
-    _, spent, total, xp = measure(t, T)
+    check_fractions("fractions", fractions)
+    t, T, xp = unify(t, T)
+    _, spent, total = spend(t, T, xp)
     read = spent * 0
-    for moment in boundaries("fractions", fractions, total, xp):
+    for moment in boundaries(fractions, total, t, xp):
         read = where(spent >= moment, moment, read, xp)
-    return _held(t, read, xp)
-
-
-def _held(t: Any, read: Any, xp: ModuleType) -> Any:
-    """The moment of the last read, never later than t."""
     return where(t < read, t, read, xp)
 
 

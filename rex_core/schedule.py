@@ -4,9 +4,8 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field, fields
-from fractions import Fraction
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from types import ModuleType
 from typing import Any
 
@@ -14,18 +13,27 @@ import numpy as np
 
 from rex_core.profiles import PROFILES, linear, rex
 from rex_core.progress import (
-    LARGEST,
+    anything,
+    as_float,
     boundaries,
     boundary,
     check,
-    check_count,
-    check_finite,
+    check_fractions,
+    check_range,
+    clamp,
     exactly,
-    finite,
+    holds,
     is_array,
     is_integer,
     is_number,
     known,
+    limits,
+    not_negative,
+    plain,
+    positive,
+    proper,
+    rational,
+    rationals,
     unify,
     where,
 )
@@ -33,14 +41,9 @@ from rex_core.sampling import SAMPLINGS, every_step
 
 Function = Callable[..., Any]
 
-_NUMBERS = (
-    "peak_value",
-    "end_value",
-    "init_value",
-    "warmup_steps",
-    "warmup_ratio",
-    "hold_ratio",
-)
+_VALUES = "peak_value", "end_value", "init_value"
+_RATIOS = "warmup_ratio", "hold_ratio"
+_MAX_CYCLES = 1000
 
 
 class Bound(partial[Any]):
@@ -83,9 +86,7 @@ def bind(function: Function, /, **params: Any) -> Bound:
     >>> profile(50, 100) == rex(50, 100, beta=0.9), profile == bind(rex, beta=0.9)
     (True, True)
     """
-    if not callable(function) or isinstance(function, Bound):
-        raise ValueError(f"function must be a profile or sampling function; got {function!r}")
-    accepted = list(inspect.signature(function).parameters)[2:]
+    accepted = _parameters(function)
     for name, value in params.items():
         if name not in accepted:
             takes = ", ".join(accepted) or "none"
@@ -93,10 +94,20 @@ def bind(function: Function, /, **params: Any) -> Bound:
                 f"{name} must be a parameter of {_name(function)}, which takes {takes}; "
                 f"got {value!r}"
             )
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in params.items()}
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in sorted(params.items())}
     bound = Bound(function, **values)
+    check_function("function", bound)
     bound(0, 1)  # The function itself knows which values it accepts.
-    return bound
+    return Bound(function, **{name: plain(value) for name, value in values.items()})
+
+
+def _parameters(function: Function) -> list[str]:
+    try:
+        if callable(function) and not isinstance(function, Bound | type):
+            return list(inspect.signature(function).parameters)[2:]
+    except ValueError:  # Some functions written in C have none to be seen.
+        pass
+    raise ValueError(f"function must be a profile or sampling function; got {function!r}")
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
@@ -119,10 +130,11 @@ class Schedule:
         end_value: The value where the profile is 0, absolute (not a share of the peak); any shape.
         init_value: The value at t = 0 if there is warmup; any shape.
         warmup_steps: w, >= 0, in the unit of t; any shape.
-        warmup_ratio: w as a fraction of T, in [0, 1): w is the first step t with t >=
+        warmup_ratio: w as a fraction of T, in [0, 1): warmup ends at the first step t with t >=
             warmup_ratio·T.
         warmup_profile: The curve of the warmup.
-        hold_ratio: h as a fraction of T, in [0, 1), rounded like w.
+        hold_ratio: h as a fraction of T, in [0, 1): hold ends at the first step t with t >=
+            (warmup_ratio + hold_ratio)·T, or warmup_steps after the first with t >= hold_ratio·T.
 
     Raises:
         ValueError: A value out of range, both warmup_steps and warmup_ratio given, phases that fill
@@ -147,64 +159,79 @@ class Schedule:
     warmup_ratio: Any = 0.0
     warmup_profile: Function = linear
     hold_ratio: Any = 0.0
+    _arrays: tuple[Any, ...] = field(init=False, repr=False, compare=False)
     _plain: bool = field(init=False, repr=False, compare=False)
-    _ratios: bool = field(init=False, repr=False, compare=False)
+    _ends: tuple[Any, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_function("profile", self.profile, others=SAMPLINGS)
         check_function("sampling", self.sampling, others=PROFILES)
         check_function("warmup_profile", self.warmup_profile, others=SAMPLINGS)
-        for name in ("peak_value", "end_value", "init_value"):
-            check_finite(name, getattr(self, name))
-        check("warmup_steps", self.warmup_steps, "a finite number >= 0", _from_zero)
-        for name in ("warmup_ratio", "hold_ratio"):
-            check(name, getattr(self, name), "in [0, 1)", lambda p: (p >= 0) & (p < 1))
+        for name in _VALUES:
+            check(name, getattr(self, name), "a finite number", anything)
+        for name in _RATIOS:
+            check(name, getattr(self, name), "in [0, 1)", proper)
+        check("warmup_steps", self.warmup_steps, "a finite number >= 0", not_negative)
         steps, ratio, hold = map(known, (self.warmup_steps, self.warmup_ratio, self.hold_ratio))
-        if steps is not None and ratio is not None and np.any((steps != 0) & (ratio != 0)):
+        if steps is not None and ratio is not None and not holds((steps == 0) | (ratio == 0)):
             raise ValueError(
                 f"warmup_ratio must be 0 where warmup_steps is given; got "
                 f"warmup_ratio={self.warmup_ratio!r}, warmup_steps={self.warmup_steps!r}"
             )
-        if ratio is not None and hold is not None and np.any(ratio + hold >= 1):
+        if ratio is not None and hold is not None and not holds(_sum(ratio, hold) < 1):
             raise ValueError(
                 f"warmup_ratio + hold_ratio must be below 1; got "
                 f"{self.warmup_ratio!r} + {self.hold_ratio!r}"
             )
+        for name in (*_VALUES, "warmup_steps", *_RATIOS):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+        if isinstance(self.warmup_steps, float) and self.warmup_steps.is_integer():
+            object.__setattr__(self, "warmup_steps", int(self.warmup_steps))
         self._derive()
 
     def _derive(self) -> None:
-        plain = all(is_number(getattr(self, name)) for name in _NUMBERS)
+        numbers = [getattr(self, name) for name in (*_VALUES, "warmup_steps", *_RATIOS)]
+        ends: tuple[Any, Any] = (None, None)
+        if all(is_number(number) or is_array(number) for number in numbers):
+            ratio, hold = map(known, numbers[-2:])
+            ends = (
+                None if ratio is None else rationals(ratio),
+                None if ratio is None or hold is None else rationals(_sum(ratio, hold)),
+            )
+        parts = *numbers, self.profile, self.sampling, self.warmup_profile
+        object.__setattr__(self, "_arrays", _arrays(*parts))
+        plain = all(map(is_number, numbers)) and isinstance(self.warmup_steps, int)
         object.__setattr__(self, "_plain", plain)
-        ratios = self.warmup_ratio, self.hold_ratio
-        object.__setattr__(self, "_ratios", not plain or ratios != (0, 0))
+        object.__setattr__(self, "_ends", ends)
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
-        peak, end, init = self.peak_value, self.end_value, self.init_value
+        return self._value(t, T, self.peak_value)
+
+    def _value(self, t: Any, T: Any, peak: Any) -> Any:
+        """The value with another peak."""
         if self._plain and t.__class__ is int and T.__class__ is int and T > 0:
             xp: ModuleType = math
-            warmup = start = self.warmup_steps
-            if self._ratios:
-                warmup, start = _boundaries(T, xp, warmup, self.warmup_ratio, self.hold_ratio)
+            end, init, steps = self.end_value, self.init_value, self.warmup_steps
         else:
-            budget, ratios = T, (self.warmup_ratio, self.hold_ratio)
-            numbers = peak, end, init, self.warmup_steps, *ratios
-            t, T, xp, peak, end, init, warmup, *_ = unify(t, T, *numbers)
+            numbers = peak, self.end_value, self.init_value, self.warmup_steps
+            budget = T
+            t, T, xp, peak, end, init, steps, *_ = unify(t, T, *numbers, *self._arrays)
             if xp is not math:
-                self._check_phases(0 if is_integer(T, xp) else 0.0, budget)
-            warmup, start = _boundaries(T, xp, warmup, *ratios)
+                self.check_budget(budget, is_integer(T, xp))
+                check_range("warmup_steps", self.warmup_steps, 0, limits(t.dtype, xp)[1], t.dtype)
+                t = clamp(t, T, xp)
+        warmup, start = self._phases(T, steps, t, xp)
         if xp is math:
-            if start >= T:
-                raise _no_decay(start, T)
             if t < warmup and warmup > 0:
                 return _between(init, peak, self.warmup_profile(warmup - t, warmup))
             return _between(end, peak, self._decay(t - start, T - start))
         falling = _between(end, peak, self._decay(t - start, T - start))
         if start is not warmup:  # A traced T may leave no decay: the peak holds until T then.
-            falling = where((t < start) & (t < T), peak + 0.0 * falling, falling, xp)
+            falling = where((t < start) & (t < T), peak, falling, xp)
         if is_number(warmup) and warmup == 0:
             return falling
-        length = warmup if is_number(warmup) else where(warmup > 0, warmup, 1, xp)
+        length = where(warmup > 0, warmup, 1, xp)
         rising = _between(init, peak, self.warmup_profile(length - t, length))
         return where(t < warmup, rising, falling, xp)
 
@@ -213,21 +240,33 @@ class Schedule:
             t = self.sampling(t, T)
         return self.profile(t, T)
 
-    def _check_phases(self, t: Any, T: Any) -> None:
-        """Refuse, from what is known, phases that fill T; a compiler would hide even that."""
-        T, *phases = map(known, (T, self.warmup_steps, self.warmup_ratio, self.hold_ratio))
-        if T is None or any(phase is None for phase in phases):
+    def _phases(self, T: Any, steps: Any, like: Any, xp: ModuleType) -> tuple[Any, Any]:
+        """The ends of warmup and of hold."""
+        warmup = start = steps
+        if self.warmup_ratio.__class__ is not float or self.warmup_ratio:
+            warmup = start = steps + boundary(self.warmup_ratio, self._ends[0], T, like, xp)
+        if self.hold_ratio.__class__ is not float or self.hold_ratio:
+            share = self.warmup_ratio + self.hold_ratio
+            start = steps + boundary(share, self._ends[1], T, like, xp)
+        if is_number(start) and is_number(T) and start >= T:
+            raise _no_decay(start, T)
+        return warmup, start
+
+    def check_budget(self, T: Any, whole: bool) -> None:
+        """Refuse phases that fill a known budget, of whole steps or not.
+
+        From what is known outside of a compiler, which would hide even that.
+        """
+        T, steps, *ratios = map(known, (T, self.warmup_steps, self.warmup_ratio, self.hold_ratio))
+        if T is None or steps is None or any(ratio is None for ratio in ratios):
             return
-        _, T, xp, *phases = unify(t, T, *phases)
-        _, start = _boundaries(T, xp, *phases)
-        if np.any(start >= T):
+        t, T, xp, steps, *_ = unify(0 if whole else 0.0, T, steps, *ratios)
+        _, start = self._phases(T, steps, t, xp)
+        if not holds(start < T):
             raise _no_decay(start, T)
 
     def __repr__(self) -> str:
         return _call_repr(self)
-
-
-_PARTS = [item.name for item in fields(Schedule) if item.init]
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
@@ -253,28 +292,40 @@ class Join:
 
     schedules: tuple[Function, ...]
     fractions: tuple[float, ...]
+    _arrays: tuple[Any, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("schedules", "fractions"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not isinstance(self.schedules, tuple) or not all(map(callable, self.schedules)):
+        if not isinstance(self.schedules, tuple):
             raise ValueError(f"schedules must be functions of (t, T); got {self.schedules!r}")
-        boundaries("fractions", self.fractions, 1, math)
+        for schedule in self.schedules:
+            check_function("schedules", schedule, others=SAMPLINGS)
+        check_fractions("fractions", self.fractions)
         if len(self.fractions) != len(self.schedules) - 1 or self.fractions[-1] == 1:
             raise ValueError(
                 f"fractions must be {len(self.schedules) - 1} increasing numbers in (0, 1), one "
                 f"less than schedules; got {self.fractions!r}"
             )
+        object.__setattr__(self, "fractions", tuple(map(plain, self.fractions)))
+        self._derive()
+
+    def _derive(self) -> None:
+        object.__setattr__(self, "_arrays", _arrays(*self.schedules))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
-        t, T, xp = unify(t, T)
-        edges = [0 * T, *boundaries("fractions", self.fractions, T, xp), T]
+        t, T, xp, *_ = unify(t, T, *self._arrays)
+        t = clamp(t, T, xp)
+        edges = [0 * T, *boundaries(self.fractions, T, t, xp), T]
         value = None
         for schedule, (start, end) in zip(self.schedules, pairwise(edges), strict=True):
             empty = end <= start
-            piece = schedule(t - start, where(empty, T, end - start, xp))
+            if empty is True:
+                continue
+            length = where(empty, T, end - start, xp)
+            piece = schedule(clamp(t - start, length, xp), length)
             value = piece if value is None else where(empty | (t < start), value, piece, xp)
         return value
 
@@ -292,8 +343,8 @@ class Restarts:
 
     Args:
         schedule: The `Schedule` of a cycle.
-        cycles: How many, an integer >= 1.
-        period_mult: Length of a cycle over that of the one before it, > 0.
+        cycles: How many, an integer in [1, 1000].
+        period_mult: Length of a cycle over that of the one before it, in [0.01, 100].
         peak_mult: Peak of a cycle over that of the one before it, > 0; any shape.
 
     Raises:
@@ -312,39 +363,44 @@ class Restarts:
     _: KW_ONLY
     period_mult: float = 1
     peak_mult: Any = 1
-    _fractions: tuple[Fraction, ...] = field(init=False, repr=False, compare=False)
+    _arrays: tuple[Any, ...] = field(init=False, repr=False, compare=False)
+    _ends: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.schedule, Schedule):
             raise ValueError(f"schedule must be a Schedule; got {self.schedule!r}")
-        if not isinstance(self.cycles, int) or isinstance(self.cycles, bool) or self.cycles < 1:
-            raise ValueError(f"cycles must be an integer >= 1; got {self.cycles!r}")
-        if not is_number(self.period_mult) or not 0 < self.period_mult <= LARGEST:
-            raise ValueError(f"period_mult must be a finite number > 0; got {self.period_mult!r}")
-        check("peak_mult", self.peak_mult, "a finite number > 0", lambda m: finite(m) & (m > 0))
+        for name in ("cycles", "period_mult", "peak_mult"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+        if self.cycles.__class__ is not int or not 1 <= self.cycles <= _MAX_CYCLES:
+            raise ValueError(
+                f"cycles must be an integer in [1, {_MAX_CYCLES}]; got {self.cycles!r}"
+            )
+        if not is_number(self.period_mult) or not 0.01 <= self.period_mult <= 100:
+            raise ValueError(f"period_mult must be in [0.01, 100]; got {self.period_mult!r}")
+        check("peak_mult", self.peak_mult, "a finite number > 0", positive)
         self._derive()
 
     def _derive(self) -> None:
-        lengths = [exactly(self.period_mult) ** i for i in range(self.cycles)]
-        ends = [sum(lengths[: i + 1]) / sum(lengths) for i in range(self.cycles)]
-        object.__setattr__(self, "_fractions", tuple(ends))
+        mult = exactly(self.period_mult)
+        ends = list(accumulate(mult**cycle for cycle in range(self.cycles)))
+        object.__setattr__(self, "_arrays", _arrays(self.schedule, self.peak_mult))
+        object.__setattr__(self, "_ends", tuple(rational(end / ends[-1]) for end in ends))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
-        t, T, xp, peak_mult = unify(t, T, self.peak_mult)
-        edges = [0 * T, *boundaries("cycles", self._fractions, T, xp)]
-        if xp is math:  # A cycle too short for its warmup is refused now, not when it comes.
-            for length in {b - a for a, b in pairwise(edges)} - {0}:
-                self.schedule(0, length)
-        start, end, scale = edges[0], edges[1], 1.0
+        t, T, xp, peak_mult, *_ = unify(t, T, self.peak_mult, *self._arrays)
+        t = clamp(t, T, xp)
+        edges = [0 * T, *(boundary(None, end, T, t, xp) for end in self._ends)]
+        if is_number(T):  # A cycle too short for its phases is refused now, not when it comes.
+            for length in {end - start for start, end in pairwise(edges)} - {0}:
+                self.schedule.check_budget(length, is_integer(T, xp))
+        start, end, scale = 0 * t, 0 * t + edges[1], as_float(0 * t, xp) + 1.0
         for cycle, (cycle_start, cycle_end) in enumerate(pairwise(edges)):
             here = (t >= cycle_start) & (cycle_end > cycle_start)
             start = where(here, cycle_start, start, xp)
             end = where(here, cycle_end, end, xp)
             scale = where(here, peak_mult**cycle, scale, xp)
-        parts = {name: getattr(self.schedule, name) for name in _PARTS}
-        parts["peak_value"] = parts["peak_value"] * scale
-        return restore(Schedule, parts)(t - start, end - start)
+        return self.schedule._value(t - start, end - start, self.schedule.peak_value * scale)
 
     def __repr__(self) -> str:
         return _call_repr(self)
@@ -365,16 +421,24 @@ def _between(floor: Any, peak: Any, factor: Any) -> Any:
     return peak * factor + floor * (1.0 - factor)
 
 
-def _boundaries(T: Any, xp: ModuleType, steps: Any, ratio: Any, hold: Any) -> tuple[Any, Any]:
-    """The ends of warmup and of hold."""
-    if xp is not math:
-        check_count("warmup_steps", steps, xp)
-    warmup = steps
-    if ratio.__class__ is not float or ratio != 0.0:
-        warmup = warmup + boundary(ratio, T, xp)
-    if hold.__class__ is not float or hold != 0.0:
-        return warmup, warmup + boundary(hold, T, xp)
-    return warmup, warmup
+def _sum(a: Any, b: Any) -> Any:
+    """The exact sum of known fractions, as their writers meant them."""
+    if is_number(a) and is_number(b):
+        return exactly(a) + exactly(b)
+    return np.frompyfunc(lambda a, b: exactly(a) + exactly(b), 2, 1)(a, b)
+
+
+def _arrays(*parts: Any) -> tuple[Any, ...]:
+    """The arrays among the parts, and among theirs."""
+    found: list[Any] = []
+    for part in parts:
+        if isinstance(part, Bound):
+            found += _arrays(*part.keywords.values())
+        elif isinstance(part, Schedule | Join | Restarts):
+            found += part._arrays
+        elif is_array(part):
+            found.append(part)
+    return tuple(found)
 
 
 def _no_decay(start: Any, T: Any) -> ValueError:
@@ -384,27 +448,25 @@ def _no_decay(start: Any, T: Any) -> ValueError:
     )
 
 
-def _from_zero(value: Any) -> Any:
-    return finite(value) & (value >= 0)
-
-
 def check_function(name: str, function: Any, others: tuple[Function, ...] = ()) -> None:
     """Accept functions of (t, T), bound if they need more, and none of the others."""
-    base = function.func if isinstance(function, Bound) else function
+    base, given = (
+        (function.func, function.keywords) if isinstance(function, Bound) else (function, {})
+    )
     if not callable(function) or isinstance(function, type):
         raise ValueError(f"{name} must be a function of (t, T); got {function!r}")
     if base in others:
         kind = "sampling" if others is SAMPLINGS else "profile"
         raise ValueError(f"{name} must not be a {kind}; got {_name(function)}")
-    if inspect.isfunction(function):
-        defaults = function.__kwdefaults__ or {}
-        code = function.__code__
+    if inspect.isfunction(base):
+        defaults = base.__kwdefaults__ or {}
+        code = base.__code__
         needed = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-        missing = [param for param in needed if param not in defaults]
+        missing = [param for param in needed if param not in defaults and param not in given]
         if missing:
             raise ValueError(
                 f"{name} must be bound to a value of {', '.join(missing)}: "
-                f"bind({function.__name__}, {missing[0]}=...); got {function.__name__}"
+                f"bind({base.__name__}, {missing[0]}=...); got {_name(function)}"
             )
 
 
@@ -412,12 +474,22 @@ def _name(function: Any) -> str:
     return function.__name__ if hasattr(function, "__name__") else repr(function)
 
 
+def _text(content: Any) -> str:
+    if isinstance(content, tuple):
+        return f"({', '.join(map(_text, content))}{',' if len(content) == 1 else ''})"
+    return _name(content) if inspect.isfunction(content) else repr(content)
+
+
 def _call_repr(value: Any) -> str:
     """The call that makes the value, defaults left out."""
-    shown = []
+    shown, positional = [], True
     for item in fields(value):
         content = getattr(value, item.name)
-        if item.init and (is_array(content) or content != item.default):
-            text = repr(content) if not inspect.isfunction(content) else _name(content)
-            shown.append(f"{item.name}={text}" if item.kw_only else text)
+        if not item.init:
+            continue
+        if not is_array(content) and content == item.default:
+            positional = False
+            continue
+        named = item.kw_only or not positional
+        shown.append(f"{item.name}={_text(content)}" if named else _text(content))
     return f"{type(value).__name__}({', '.join(shown)})"

@@ -100,10 +100,22 @@ def test_integers_beyond_floats(function):
 
 # The parameters of profiles and samplings: (function, parameter, what is out of range)
 PARAMETERS = [
-    (rex, "beta", [1, 1.0, 1.5, 10**400, np.array([0.5, 1.0]), jnp.float32(1), torch.tensor(2.0)]),
-    (exponential, "gamma", [-1, -1e-9, np.array([3.0, -1]), jnp.float32(-1), torch.tensor(-1.0)]),
-    (polynomial, "power", [0, 0.0, -2, np.array([2.0, 0]), jnp.float32(0), torch.tensor(-1.0)]),
-    (step, "factor", [-0.1, -1, np.array([0.1, -0.1]), jnp.float32(-1), torch.tensor(-1.0)]),
+    (
+        rex,
+        "beta",
+        [1, 1.0, 1.5, -1e31, 10**400, np.array([0.5, 1.0]), jnp.float32(1), torch.tensor(2.0)],
+    ),
+    (
+        exponential,
+        "gamma",
+        [-1, -1e-9, 1e31, np.array([3.0, -1]), jnp.float32(-1), torch.tensor(-1.0)],
+    ),
+    (
+        polynomial,
+        "power",
+        [0, 0.0, -2, 1e31, np.array([2.0, 0]), jnp.float32(0), torch.tensor(-1.0)],
+    ),
+    (step, "factor", [-0.1, -1, 1.1, np.array([0.1, -0.1]), jnp.float32(-1), torch.tensor(-1.0)]),
     (every, "steps", [0, -1, 1.5, 0.0, np.array([7, 0]), np.array(1.5), jnp.int32(0), 1e-9]),
     (every_fraction, "fraction", [0, 0.0, -0.1, 1.5, 1e-7, 2, np.array([0.5, 2]), jnp.float32(0)]),
 ]
@@ -346,15 +358,18 @@ MISUSE = [
     (lambda: Restarts(Join([rex, rex], [0.5]), 2), "schedule must be a Schedule; got Join"),
     (lambda: Restarts(None, 2), "schedule must be a Schedule; got None"),
     *(
-        (lambda n=n: Restarts(Schedule(), n), f"cycles must be an integer >= 1; got {n!r}")
-        for n in (0, -1, 2.0, 1.5, "2", None, True, NAN)
+        (
+            lambda n=n: Restarts(Schedule(), n),
+            rf"cycles must be an integer in \[1, 1000\]; got {n!r}",
+        )
+        for n in (0, -1, 1001, 2.0, 1.5, "2", None, True, NAN)
     ),
     *(
         (
             lambda m=m: Restarts(Schedule(), 2, period_mult=m),
-            f"period_mult must be a finite number > 0; got {re.escape(repr(m))}",
+            rf"period_mult must be in \[0\.01, 100\]; got {re.escape(repr(m))}",
         )
-        for m in (0, -1, NAN, INF, "2", None, True, [2])
+        for m in (0, -1, 0.009, 101, NAN, INF, "2", None, True, [2])
     ),
     *(
         (
@@ -399,7 +414,7 @@ MISUSE = [
     (lambda: step_decay("0.1"), "peak_value must be a finite number; got '0.1'"),
     (lambda: step_decay(milestones=(0.7, 0.3)), r"milestones must be .*\(0.7, 0.3\)"),
     (lambda: step_decay(milestones=0.5), "milestones must be .*0.5"),
-    (lambda: step_decay(factor=-1), "factor must be a finite number >= 0; got -1"),
+    (lambda: step_decay(factor=-1), r"factor must be in \[0, 1\]; got -1"),
     (lambda: delayed_linear(None), "peak_value must be a finite number; got None"),
     *(
         (

@@ -272,7 +272,7 @@ def test_no_traced_t_or_T_gives_a_later_moment():
 
 @pytest.mark.parametrize("profile", PROFILES, ids=name)
 def test_huge_and_tiny_known_budgets(profile):
-    for T in (1e-300, 1e-30, 1e30, 1e300, 10**300):
+    for T in (1e-290, 1e-30, 1e30, 1e300, 10**300):
         assert profile(0, T) == profile(-T, T) == 1
         assert profile(T, T) == profile(1, 1)
         assert profile(T / 4, T) == pytest.approx(profile(0.25, 1.0), rel=1e-14)
@@ -280,24 +280,25 @@ def test_huge_and_tiny_known_budgets(profile):
         assert profile(np.float64(T / 4), T) == pytest.approx(profile(0.25, 1.0), rel=1e-14)
 
 
-@pytest.mark.parametrize("profile", [p for p in PROFILES if "step" not in name(p)], ids=name)
-def test_the_smallest_budget(profile):
-    """T/2 is no float any more."""
-    assert profile(0.0, 5e-324) == 1
-    assert profile(5e-324, 5e-324) == profile(1, 1)
+@pytest.mark.parametrize("profile", PROFILES, ids=name)
+def test_budgets_too_small_to_divide_by(profile):
+    for t, T in [(0.0, 5e-324), (5e-324, 5e-324), (0, 1e-300), (0, np.float64(1e-300))]:
+        with pytest.raises(ValueError, match=r"T must be in \[4\.0.*e-292, .*float64; got "):
+            profile(t, T)
+    for T in (jnp.float32(1e-30), torch.tensor(1e-30), np.float32(1e-30)):
+        with pytest.raises(ValueError, match=r"T must be in \[2\.1.*e-22, .*float32; got "):
+            profile(0, T)
 
 
 @pytest.mark.parametrize(
     ("function", "parameter", "value", "backends"),
     [
         (rex, "beta", -1e30, 3),
-        (rex, "beta", -1e300, 2),
         (rex, "beta", 1 - 2.0**-53, 3),
         (exponential, "gamma", 1e9, 3),
-        (exponential, "gamma", 1e308, 1),
+        (exponential, "gamma", 1e30, 3),
         (polynomial, "power", 1e-30, 3),
         (polynomial, "power", 1e30, 3),
-        (polynomial, "power", 1e308, 1),
         (step, "factor", 1e-30, 3),
     ],
     ids=name,

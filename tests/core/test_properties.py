@@ -208,7 +208,11 @@ SINGLES = st.floats(2.0**-10, 8, width=32)
     st.floats(-8, 0.875, width=32), SINGLES, SINGLES, SINGLES, st.integers(0, 60), LONG, st.data()
 )
 def test_float32_is_as_exact_as_promised(beta, peak, end, init, warmup, T, data):
-    """4 ulp of the factor, and 3 roundings from there to the value, all of them positive."""
+    """4 ulp of the factor, and 3 roundings from there to the value, of positive terms.
+
+    From a peak down, that is: 1 - factor, the share of the end, has only the digits of 1.
+    """
+    peak, end, init = max(peak, end, init), min(peak, end), min(peak, init)
     steps = data.draw(st.lists(st.integers(-5, T), min_size=8, max_size=8))
     values = sweep(np.array(steps, np.int32), np.int32(T), beta, peak, end, init, warmup)
     schedule = Schedule(
@@ -224,6 +228,13 @@ def test_float32_is_as_exact_as_promised(beta, peak, end, init, warmup, T, data)
     assert np.all(np.abs(np.asarray(values) - exact) <= 7 * np.spacing(exact.astype(np.float32)))
 
 
+def outcome(value):
+    try:
+        return value(30, 100)
+    except ValueError as error:  # A share of the budget too short for a warmup.
+        return str(error)
+
+
 @given(VALUES)
 def test_values_survive_pickle_json_and_repr(value):
     written = getattr(value, "__name__", None) or repr(value)  # Unbound functions have a name.
@@ -234,7 +245,7 @@ def test_values_survive_pickle_json_and_repr(value):
     ):
         assert again == value
         assert hash(again) == hash(value)
-        assert again(30, 100) == value(30, 100)
+        assert outcome(again) == outcome(value)
 
 
 @given(VALUES, VALUES)

@@ -104,10 +104,10 @@ def test_every_fraction_from_its_definition(fraction, meant):
     ("text", "T"),
     [
         *((f"0.{digits:07d}", T) for digits in (1, 1234567, 9999999) for T in (10**7, 10**9)),
-        # The denominator of eight decimals still is below 2^29.
+        # The denominator of eight decimals still is below 2^27.
         *((f"0.{digits:08d}", T) for digits in (1, 12345678, 94095139) for T in (10**8, 10**9)),
-        # Smaller than a step of any T.
-        ("1e-10", LARGEST),
+        # What is below 2^-27 counts as 2^-27: smaller than a step of any T up to there.
+        ("1e-10", 2**27),
     ],
 )
 def test_many_decimals(text, T):
@@ -119,7 +119,7 @@ def test_many_decimals(text, T):
 
 
 @pytest.mark.parametrize(
-    "fraction", [2.0**-29, 3 * 2.0**-29, 1 - 2.0**-29, 0.5 + 2.0**-29, 2.0**-28]
+    "fraction", [2.0**-27, 3 * 2.0**-27, 1 - 2.0**-27, 0.5 + 2.0**-27, 2.0**-26]
 )
 def test_binary_fractions_with_the_largest_denominator(fraction):
     for T in (1, 3, 10**6, *EDGES):
