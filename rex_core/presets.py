@@ -3,7 +3,7 @@
 from typing import Any
 
 from rex_core.profiles import linear, one_minus_sqrt, rex, step
-from rex_core.progress import anything, check, exactly, is_number, plain, proper
+from rex_core.progress import anything, check, is_number, plain, proper, shortest
 from rex_core.schedule import Function, Schedule, bind
 
 
@@ -126,7 +126,7 @@ def warmup_stable_decay(
         raise ValueError(f"warmup_ratio must be a number in [0, 1); got {warmup_ratio!r}")
     if not is_number(decay_ratio) or not 0 < decay_ratio <= 1:
         raise ValueError(f"decay_ratio must be a number in (0, 1]; got {decay_ratio!r}")
-    hold_ratio = 1 - exactly(warmup_ratio) - exactly(decay_ratio)
+    hold_ratio = 1 - shortest(warmup_ratio) - shortest(decay_ratio)
     if hold_ratio < 0:
         raise ValueError(
             f"warmup_ratio + decay_ratio must be at most 1; got {warmup_ratio!r} + {decay_ratio!r}"

@@ -181,7 +181,8 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
     """Check t and T and bring them to one kind of number, of one library.
 
     Both become integers or, if one of them is a float, floats, of 32 bits at least. A T that was a
-    Python number stays one, so that what follows from it is known even under a compiler.
+    Python number stays one, so that what follows from it is known even under a compiler. A traced T
+    that is no budget (zero, negative, NaN, infinite, too small to divide by) becomes 0.
 
     Returns:
         (t, T, xp, *params), with `math` for xp if all of them are Python numbers; else t is an
@@ -212,7 +213,8 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
     others = [xp.asarray(v, device=device) if isinstance(v, NUMPY) else v for v in params]
     if is_number(T):
         return convert(t), T if xp.isdtype(dtype, "integral") else float(T), xp, *others
-    return convert(t), convert(T), xp, *others
+    T = convert(T)
+    return convert(t), where((least <= T) & (most >= T), T, 0, xp), xp, *others
 
 
 def _common_dtype(t: Any, T: Any, xp: ModuleType) -> Any:
@@ -252,23 +254,20 @@ def measure(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
 def spend(t: Any, T: Any, xp: ModuleType) -> tuple[Any, Any, Any]:
     """How much is left, how much is spent, and the budget, of a unified t and T.
 
-    Where a traced T is no budget (zero, negative, NaN, infinite, too small to divide by) or a
-    traced t is NaN, all is spent.
+    Where a traced T is no budget, or a traced t is NaN, all is spent.
     """
-    if xp is math or is_number(T):
-        spent = clamp(t, T, xp)
-        return T - spent, spent, T
-    least, most = limits(T.dtype, xp)
-    budget = (least <= T) & (most >= T)
-    T = where(budget, T, 1, xp)
-    spent = where(budget, clamp(t, T, xp), T, xp)
-    return T - spent, spent, T
+    budget = T if is_number(T) else where(T > 0, T, 1, xp)
+    spent = where((t < T) & (T > 0), where(t > 0, t, _zero(t), xp), budget, xp)
+    return budget - spent, spent, budget
 
 
 def clamp(t: Any, T: Any, xp: ModuleType) -> Any:
     """A unified t, kept in [0, T]."""
-    zero = 0.0 if isinstance(t, float) else 0
-    return where(t < T, where(t > zero, t, zero, xp), T, xp)
+    return where(t < T, where(t > 0, t, _zero(t), xp), T, xp)
+
+
+def _zero(like: Any) -> float:
+    return 0.0 if isinstance(like, float) else 0
 
 
 def is_integer(value: Any, xp: ModuleType) -> bool:
@@ -315,7 +314,7 @@ def quotient(part: Any, rest: Any, xp: ModuleType) -> tuple[Any, Any]:
 
 def floor(value: Any, xp: ModuleType) -> Any:
     """The floor of a parameter, which may be a Python number among arrays."""
-    return math.floor(value) if is_number(value) else xp.floor(value)
+    return value // 1 if is_number(value) else xp.floor(value)
 
 
 def where(condition: Any, a: Any, b: Any, xp: ModuleType) -> Any:
@@ -326,7 +325,7 @@ def where(condition: Any, a: Any, b: Any, xp: ModuleType) -> Any:
     return chosen[()] if isinstance(chosen, np.ndarray) else chosen
 
 
-def rational(fraction: Any) -> tuple[int, int]:
+def rational(fraction: float) -> tuple[int, int]:
     """The numerator and denominator that the writer of a fraction meant: 0.7 is 7/10.
 
     That is the ratio of smallest denominator that rounds to the fraction; if that is beyond 2^27,
@@ -334,13 +333,15 @@ def rational(fraction: Any) -> tuple[int, int]:
     """
     pair = _rationals.get(fraction)
     if pair is None:
-        pair = _rationals[fraction] = _shortest(fraction).as_integer_ratio()
+        pair = _rationals[fraction] = shortest(fraction).as_integer_ratio()
     return pair
 
 
-def _shortest(fraction: Any) -> Fraction:
-    exact = simple = Fraction(fraction)
-    if isinstance(fraction, float | np.floating):
+def shortest(fraction: Any) -> Fraction:
+    """`rational`, of any kind of number, and not remembered."""
+    inexact = isinstance(fraction, float | np.floating)
+    exact = simple = Fraction(float(fraction) if inexact else fraction)
+    if inexact:
         half = Fraction(float(np.spacing(fraction))) / 2
         simple = _simplest(exact - half, exact + half)
     if simple.denominator > MAX_DENOMINATOR:
@@ -356,19 +357,16 @@ def _simplest(low: Fraction, high: Fraction) -> Fraction:
     return whole - 1 + 1 / _simplest(1 / (high - whole + 1), 1 / (low - whole + 1))
 
 
-def exactly(fraction: Any) -> Fraction:
-    """The fraction as its writer meant it, for exact sums of fractions."""
-    return Fraction(*rational(fraction))
-
-
 def rationals(fraction: Any) -> tuple[Any, Any] | None:
     """`rational`, elementwise for arrays; None for traced fractions, which are just floats."""
-    if is_number(fraction) or isinstance(fraction, Fraction):
+    if is_number(fraction):
         return rational(fraction)
+    if isinstance(fraction, Fraction):
+        return shortest(fraction).as_integer_ratio()
     seen = known(fraction)
     if seen is None:
         return None
-    pairs = [rational(p if seen.dtype.kind == "O" else seen.dtype.type(p)) for p in seen.flat]
+    pairs = [shortest(p).as_integer_ratio() for p in seen.reshape(-1)]
     numerators, denominators = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
     return numerators.reshape(seen.shape), denominators.reshape(seen.shape)
 

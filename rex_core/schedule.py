@@ -21,7 +21,6 @@ from rex_core.progress import (
     check_fractions,
     check_range,
     clamp,
-    exactly,
     holds,
     is_array,
     is_integer,
@@ -32,8 +31,8 @@ from rex_core.progress import (
     plain,
     positive,
     proper,
-    rational,
     rationals,
+    shortest,
     unify,
     where,
 )
@@ -318,7 +317,7 @@ class Join:
         """The value when t of a budget of T is spent."""
         t, T, xp, *_ = unify(t, T, *self._arrays)
         t = clamp(t, T, xp)
-        edges = [0 * T, *boundaries(self.fractions, T, t, xp), T]
+        edges = [0, *boundaries(self.fractions, T, t, xp), T]
         value = None
         for schedule, (start, end) in zip(self.schedules, pairwise(edges), strict=True):
             empty = end <= start
@@ -381,16 +380,16 @@ class Restarts:
         self._derive()
 
     def _derive(self) -> None:
-        mult = exactly(self.period_mult)
+        mult = shortest(self.period_mult)
         ends = list(accumulate(mult**cycle for cycle in range(self.cycles)))
         object.__setattr__(self, "_arrays", _arrays(self.schedule, self.peak_mult))
-        object.__setattr__(self, "_ends", tuple(rational(end / ends[-1]) for end in ends))
+        object.__setattr__(self, "_ends", tuple(rationals(end / ends[-1]) for end in ends))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
         t, T, xp, peak_mult, *_ = unify(t, T, self.peak_mult, *self._arrays)
         t = clamp(t, T, xp)
-        edges = [0 * T, *(boundary(None, end, T, t, xp) for end in self._ends)]
+        edges = [0, *(boundary(None, end, T, t, xp) for end in self._ends)]
         if is_number(T):  # A cycle too short for its phases is refused now, not when it comes.
             for length in {end - start for start, end in pairwise(edges)} - {0}:
                 self.schedule.check_budget(length, is_integer(T, xp))
@@ -424,8 +423,8 @@ def _between(floor: Any, peak: Any, factor: Any) -> Any:
 def _sum(a: Any, b: Any) -> Any:
     """The exact sum of known fractions, as their writers meant them."""
     if is_number(a) and is_number(b):
-        return exactly(a) + exactly(b)
-    return np.frompyfunc(lambda a, b: exactly(a) + exactly(b), 2, 1)(a, b)
+        return shortest(a) + shortest(b)
+    return np.frompyfunc(lambda a, b: shortest(a) + shortest(b), 2, 1)(a, b)
 
 
 def _arrays(*parts: Any) -> tuple[Any, ...]:
@@ -459,8 +458,11 @@ def check_function(name: str, function: Any, others: tuple[Function, ...] = ()) 
         kind = "sampling" if others is SAMPLINGS else "profile"
         raise ValueError(f"{name} must not be a {kind}; got {_name(function)}")
     if inspect.isfunction(base):
-        defaults = base.__kwdefaults__ or {}
         code = base.__code__
+        required = code.co_argcount - len(base.__defaults__ or ())
+        if required > 2 or (code.co_argcount < 2 and not code.co_flags & inspect.CO_VARARGS):
+            raise ValueError(f"{name} must be a function of (t, T); got {function!r}")
+        defaults = base.__kwdefaults__ or {}
         needed = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
         missing = [param for param in needed if param not in defaults and param not in given]
         if missing:

@@ -32,7 +32,8 @@ def register(function: Function, name: str | None = None) -> Function:
         The function.
 
     Raises:
-        ValueError: The function is not callable, or the name belongs to another function.
+        ValueError: The function is not callable, or the name belongs to another function (one that
+            is defined again, in a notebook or by a reload, takes the place of the old one).
 
     >>> @register
     ... def half(t, T):
@@ -45,9 +46,17 @@ def register(function: Function, name: str | None = None) -> Function:
     name = getattr(function, "__name__", None) if name is None else name
     if not isinstance(name, str) or not name:
         raise ValueError(f"name must be a non-empty string; got {name!r}")
-    if _FUNCTIONS.setdefault(name, function) is not function:
+    taken = _FUNCTIONS.get(name, function)
+    if _origin(taken) != _origin(function):
         raise ValueError(f"name must not be taken by another function; got {name!r}")
+    _FUNCTIONS[name] = function
     return function
+
+
+def _origin(function: Function) -> Any:
+    """Where a function was defined: a notebook's cell, or a reloaded module, defines it again."""
+    place = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    return function if None in place else place
 
 
 def to_dict(value: Any) -> dict[str, Any]:
@@ -94,7 +103,10 @@ def from_dict(data: Mapping[str, Any]) -> Any:
     version = data.get("version")
     if version != VERSION or isinstance(version, bool):
         raise ValueError(f"version must be {VERSION}; got {version!r}")
-    return _decode({key: content for key, content in data.items() if key != "version"})
+    try:
+        return _decode({key: content for key, content in data.items() if key != "version"})
+    except RecursionError:
+        raise ValueError("data must be nested less deeply") from None
 
 
 def _encode(value: Any) -> Any:

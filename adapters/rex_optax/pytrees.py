@@ -1,7 +1,8 @@
 """Schedules as pytrees: numbers are leaves; functions and the places of boundaries are structure.
 
-One program can then be vmapped over, or differentiated by, peaks, ends, warmups and β. Milestones
-and other tuples of fractions, cycles and period_mult stay outside, so that boundaries stay exact.
+One program can then be vmapped over, or differentiated by, peaks, ends, warmups and β. Milestones,
+fractions, cycles and period_mult stay outside, so that their boundaries stay exact. Ratios and the
+fraction of `every_fraction` are leaves, and as exact as their dtype once they are traced.
 """
 
 from dataclasses import fields
@@ -13,7 +14,7 @@ from jax.tree_util import DictKey, GetAttrKey, SequenceKey, register_pytree_with
 from rex_core.schedule import Bound, Join, Restarts, Schedule, restore
 
 _VALUES = Schedule, Join, Restarts, Bound
-_STRUCTURE = {"cycles", "period_mult"}
+_STRUCTURE = {"cycles", "period_mult", "fractions", "milestones"}
 _KEYS = {Schedule: GetAttrKey, Restarts: GetAttrKey, Join: SequenceKey, Bound: DictKey}
 
 
@@ -26,9 +27,7 @@ def _parts(value: Any) -> dict[Any, Any]:
 
 
 def _is_child(name: Any, content: Any) -> bool:
-    if isinstance(content, _VALUES):
-        return True
-    return name not in _STRUCTURE and not callable(content) and not isinstance(content, tuple)
+    return isinstance(content, _VALUES) or (name not in _STRUCTURE and not callable(content))
 
 
 def _flatten(value: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
