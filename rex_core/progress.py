@@ -11,10 +11,10 @@ Three rules make a schedule exact to its last step:
 """
 
 import math
+import operator
 import sys
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -188,6 +188,9 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
         (t, T, xp, *params), with `math` for xp if all of them are Python numbers; else t is an
         array, and NumPy's arrays among T and the params have become the library's own.
     """
+    whole = t.__class__ is int and T.__class__ is int
+    if whole and 0 < T < MAX_FLOAT and (not params or all(map(is_number, params))):
+        return t, T, math, *params
     check("t", t, "a finite number", anything)
     check("T", T, "a positive finite number", positive)
     xp = namespace(t, T, *params)
@@ -238,17 +241,8 @@ def measure(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
         (left, spent, xp, *params) with left + spent > 0, the budget, and neither of them negative:
         integers where t and T were integers.
     """
-    if (
-        t.__class__ is int
-        and T.__class__ is int
-        and 0 < T < MAX_FLOAT
-        and (not params or all(map(is_number, params)))
-    ):
-        spent = 0 if t < 0 else T if t > T else t
-        return T - spent, spent, math, *params
     t, T, xp, *others = unify(t, T, *params)
-    left, spent, _ = spend(t, T, xp)
-    return left, spent, xp, *others
+    return *spend(t, T, xp)[:2], xp, *others
 
 
 def spend(t: Any, T: Any, xp: ModuleType) -> tuple[Any, Any, Any]:
@@ -256,18 +250,19 @@ def spend(t: Any, T: Any, xp: ModuleType) -> tuple[Any, Any, Any]:
 
     Where a traced T is no budget, or a traced t is NaN, all is spent.
     """
-    budget = T if is_number(T) else where(T > 0, T, 1, xp)
-    spent = where((t < T) & (T > 0), where(t > 0, t, _zero(t), xp), budget, xp)
+    if is_number(T):
+        spent = clamp(t, T, xp)
+        return T - spent, spent, T
+    budget = where(T > 0, T, 1, xp)
+    spent = where(T > 0, clamp(t, T, xp), budget, xp)
     return budget - spent, spent, budget
 
 
 def clamp(t: Any, T: Any, xp: ModuleType) -> Any:
     """A unified t, kept in [0, T]."""
-    return where(t < T, where(t > 0, t, _zero(t), xp), T, xp)
-
-
-def _zero(like: Any) -> float:
-    return 0.0 if isinstance(like, float) else 0
+    if xp is math:
+        return type(T)(0) if t < 0 else T if t > T else t
+    return where(t < T, where(t > 0, t, 0, xp), T, xp)
 
 
 def is_integer(value: Any, xp: ModuleType) -> bool:
@@ -279,7 +274,7 @@ def is_integer(value: Any, xp: ModuleType) -> bool:
 
 def as_float(value: Any, xp: ModuleType) -> Any:
     """A unified value in the dtype of the result."""
-    if not is_number(value) and is_integer(value, xp):
+    if xp is not math and not is_number(value) and is_integer(value, xp):
         return xp.astype(value, default_dtypes(xp)["real floating"])
     return value
 
@@ -419,9 +414,9 @@ def boundaries(fractions: Any, T: Any, like: Any, xp: ModuleType) -> list[Any]:
 
 def check_fractions(name: str, fractions: Any) -> None:
     """Accept increasing sequences of known fractions."""
-    if isinstance(fractions, list | tuple) and fractions:
-        numbers = all(isinstance(p, int | float) and not isinstance(p, bool) for p in fractions)
-        if numbers and fractions[-1] <= 1 and all(a < b for a, b in pairwise([0, *fractions])):
+    if isinstance(fractions, (list, tuple)) and fractions:
+        numbers = all(isinstance(p, (int, float)) and p is not True for p in fractions)
+        if numbers and fractions[-1] <= 1 and all(map(operator.lt, (0, *fractions), fractions)):
             return
     raise ValueError(
         f"{name} must be a tuple of increasing known numbers in (0, 1]; got {fractions!r}"

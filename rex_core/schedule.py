@@ -160,6 +160,7 @@ class Schedule:
     hold_ratio: Any = 0.0
     _arrays: tuple[Any, ...] = field(init=False, repr=False, compare=False)
     _plain: bool = field(init=False, repr=False, compare=False)
+    _ratios: bool = field(init=False, repr=False, compare=False)
     _ends: tuple[Any, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -201,6 +202,7 @@ class Schedule:
         object.__setattr__(self, "_arrays", _arrays(*parts))
         plain = all(map(is_number, numbers)) and isinstance(self.warmup_steps, int)
         object.__setattr__(self, "_plain", plain)
+        object.__setattr__(self, "_ratios", not plain or numbers[-2:] != [0, 0])
         object.__setattr__(self, "_ends", ends)
 
     def __call__(self, t: Any, T: Any) -> Any:
@@ -220,7 +222,11 @@ class Schedule:
                 self.check_budget(budget, is_integer(T, xp))
                 check_range("warmup_steps", self.warmup_steps, 0, limits(t.dtype, xp)[1], t.dtype)
                 t = clamp(t, T, xp)
-        warmup, start = self._phases(T, steps, t, xp)
+        warmup = start = steps
+        if self._ratios:
+            warmup, start = self._phases(T, steps, t, xp)
+        elif xp is math and start >= T:
+            raise _no_decay(start, T)
         if xp is math:
             if t < warmup and warmup > 0:
                 return _between(init, peak, self.warmup_profile(warmup - t, warmup))
