@@ -189,7 +189,7 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
         array, and NumPy's arrays among T and the params have become the library's own.
     """
     whole = t.__class__ is int and T.__class__ is int
-    if whole and 0 < T < MAX_FLOAT and (not params or all(map(is_number, params))):
+    if whole and 0 < T < MAX_FLOAT > abs(t) and (not params or all(map(is_number, params))):
         return t, T, math, *params
     check("t", t, "a finite number", anything)
     check("T", T, "a positive finite number", positive)
@@ -328,7 +328,7 @@ def rational(fraction: float) -> tuple[int, int]:
     """
     pair = _rationals.get(fraction)
     if pair is None:
-        pair = _rationals[fraction] = shortest(fraction).as_integer_ratio()
+        pair = _rationals[float(fraction)] = shortest(fraction).as_integer_ratio()
     return pair
 
 
