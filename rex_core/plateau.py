@@ -102,7 +102,9 @@ class Plateau:
 
     def __post_init__(self) -> None:
         check("factor", self.factor, "in (0, 1)", lambda f: (f > 0) & (f < 1))
-        check("threshold", self.threshold, "a finite number >= 0", lambda d: (d >= 0) & (d < math.inf))
+        check(
+            "threshold", self.threshold, "a finite number >= 0", lambda d: (d >= 0) & (d < math.inf)
+        )
         check("min_scale", self.min_scale, "in [0, 1]", lambda s: (s >= 0) & (s <= 1))
         for name in ("patience", "cooldown"):
             check(name, getattr(self, name), f"an integer in [0, {_LARGEST}]", _is_count)
@@ -211,7 +213,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_count(value: Any) -> Any:
-    integral = isinstance(value, int) or value.dtype.kind in "iu"
+    integral = isinstance(value, int) if is_number(value) else value.dtype.kind in "iu"
     return integral and (value >= 0) & (value <= _LARGEST)
 
 
@@ -244,6 +246,6 @@ def _unify(
 def _dtypes(xp: ModuleType, *arrays: Any) -> tuple[Any, Any]:
     """The dtypes of metrics and of counts."""
     defaults = default_dtypes(xp)
-    floats = [array.dtype for array in arrays if xp.isdtype(array.dtype, "real floating")]
+    floats = [array for array in arrays if xp.isdtype(array.dtype, "real floating")]
     real = xp.result_type(*floats) if floats else defaults["real floating"]
     return real if xp.finfo(real).bits >= 32 else xp.float32, defaults["integral"]
