@@ -60,6 +60,8 @@ class Plateau:
     * they are taken in the dtype of the metric, of 32 bits at least: PyTorch's are float64, and a
       float32 metric within a rounding of the threshold can fall on its other side.
 
+    (``optax.contrib.reduce_on_plateau`` reduces one metric sooner at the same patience.)
+
     Both have "rel" look at the sign of the best metric: below zero a metric that stays, or gets
     slightly worse, is "better". Choose "abs" for metrics that can be negative.
 

@@ -18,10 +18,10 @@ import pytest
 import torch
 from hypothesis import given
 from sklearn.datasets import load_digits
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 import rex_core
-from rex_core import Plateau, PlateauState, from_dict, to_dict
+from rex_core import Plateau, PlateauState, Schedule, from_dict, to_dict
 from tests.core.cases import LARGEST, LIBRARIES
 
 NAN, INF = math.nan, math.inf
@@ -192,6 +192,10 @@ def cases():
     return random_cases()
 
 
+# On one worker, so that PyTorch's part is paid for once.
+together = pytest.mark.xdist_group("plateau")
+
+
 def in_python(chosen, metrics, modes):
     rows = zip(*(chosen[name].tolist() for name in FIELDS), metrics.tolist(), strict=True)
     return np.array(
@@ -217,6 +221,7 @@ def in_one_program(chosen, metrics, modes):
     return np.stack(states, axis=-1)
 
 
+@together
 def test_the_decisions_of_pytorch_in_one_compiled_program(cases):
     """Bit for bit, in 10 000 random sequences, whatever is in them."""
     reductions = 0
@@ -227,6 +232,7 @@ def test_the_decisions_of_pytorch_in_one_compiled_program(cases):
     assert reductions > SEQUENCES
 
 
+@together
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_the_decisions_of_pytorch_in_arrays(cases, library):
     for (mode, threshold_mode), (chosen, metrics, expected) in cases.items():
@@ -235,6 +241,7 @@ def test_the_decisions_of_pytorch_in_arrays(cases, library):
         np.testing.assert_array_equal(states, expected)
 
 
+@together
 def test_the_decisions_of_pytorch_in_python(cases):
     for (mode, threshold_mode), (chosen, metrics, expected) in cases.items():
         few = {name: values[:250] for name, values in chosen.items()}
@@ -411,6 +418,14 @@ def test_no_gradient_flows_and_no_graph_is_kept():
     weight = torch.tensor(2.0, requires_grad=True)
     state = PLATEAU.update(PLATEAU.init(weight), weight * 3)
     assert not any(part.requires_grad for part in state)
+
+
+def test_the_state_stays_on_the_device_and_is_never_looked_at():
+    """Tensors of the meta device have no values: to wait for one would be an error."""
+    metric = torch.tensor(2.0, device="meta")
+    states = [PLATEAU.init(metric), PLATEAU.update(PLATEAU.init(), metric)]
+    states += [PLATEAU.update(state, other) for state in states for other in (metric, 1.0)]
+    assert {part.device.type for state in states for part in state} == {"meta"}
 
 
 # Compilers.
@@ -647,6 +662,15 @@ def digits(asarray):
 EPOCHS, RATE = 40, 2.0
 
 
+@pytest.fixture
+def one_thread():
+    """On so small a network threads only wait for each other, ten times as long as it trains."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def torch_loop():
     """A network, its optimizer, and a function that trains for an epoch and returns the loss."""
     torch.manual_seed(0)
@@ -671,6 +695,7 @@ def set_rate(optimizer, state):
         group["lr"] = RATE * state.scale
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_torch_loop_is_the_loop_with_pytorchs_scheduler():
     plateau = Plateau(factor=0.5, patience=1, cooldown=1, min_scale=2**-6)
     theirs, optimizer, epoch = torch_loop()
@@ -695,6 +720,21 @@ def test_a_torch_loop_is_the_loop_with_pytorchs_scheduler():
         assert torch.equal(a, b)
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_a_lambda_lr_takes_the_scale_with_its_curve():
+    plateau, curve = Plateau(factor=0.5, patience=0), Schedule(warmup_steps=3)
+    _, optimizer, epoch = torch_loop()
+    state = plateau.init()
+    scheduler = LambdaLR(optimizer, lambda t: curve(t, 20) * state.scale)
+    for t in range(20):
+        rate = optimizer.param_groups[0]["lr"]
+        assert rate == pytest.approx(RATE * curve(t, 20) * state.scale, rel=1e-15)
+        state = plateau.update(state, epoch().item())
+        scheduler.step()
+    assert state.scale < 0.2
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_torch_loop_resumes():
     plateau = Plateau(factor=0.5, patience=1)
     network, optimizer, epoch = torch_loop()
