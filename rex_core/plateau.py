@@ -60,10 +60,9 @@ class Plateau:
     * they are taken in the dtype of the metric, of 32 bits at least: PyTorch's are float64, and a
       float32 metric within a rounding of the threshold can fall on its other side.
 
-    (``optax.contrib.reduce_on_plateau`` reduces one metric sooner at the same patience.)
-
-    Both have "rel" look at the sign of the best metric: below zero a metric that stays, or gets
+    As there, "rel" looks at the sign of the best metric: below zero a metric that stays, or gets
     slightly worse, is "better". Choose "abs" for metrics that can be negative.
+    ``optax.contrib.reduce_on_plateau`` reduces one metric sooner at the same patience.
 
     Args:
         factor: What the scale is multiplied with, in (0, 1); any shape.
@@ -153,8 +152,8 @@ class Plateau:
 
         Returns:
             The new state: Python numbers if all that came in are; else arrays of the metric's
-            library, the floats in the widest dtype of metric and state, of 32 bits at least. No
-            gradient flows through it, and no device is waited for.
+            library, the floats in the widest dtype of metric and state, of 32 bits at least. A
+            tensor's graph is not kept, and its device not waited for.
 
         Raises:
             ValueError: The state is no PlateauState, the metric no real number or array of them.
@@ -194,7 +193,7 @@ class Plateau:
 
 
 def _checked(name: str, metric: Any) -> Any:
-    """The metric as a Python float, or as an array through which no gradient flows."""
+    """The metric as a Python float, or as an array, which holds on to no graph of PyTorch's."""
     number = _plain(metric)
     if is_number(number) and (isinstance(number, float) or abs(number) <= sys.float_info.max):
         return float(number)
