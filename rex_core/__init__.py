@@ -3,6 +3,7 @@
 After "REX: Revisiting Budgeted Training with an Improved Schedule", arXiv 2107.04197.
 """
 
+from rex_core.plateau import Plateau, PlateauState
 from rex_core.presets import (
     delayed_linear,
     demon,
@@ -26,6 +27,8 @@ from rex_core.spec import from_dict, register, to_dict
 
 __all__ = [
     "Join",
+    "Plateau",
+    "PlateauState",
     "Restarts",
     "Schedule",
     "at",

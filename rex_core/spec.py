@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from rex_core.plateau import Plateau
 from rex_core.profiles import PROFILES
 from rex_core.progress import is_array, is_number, known
 from rex_core.sampling import SAMPLINGS
@@ -17,7 +18,7 @@ from rex_core.schedule import Bound, Function, Join, Restarts, Schedule, bind
 
 VERSION = 1
 
-_TYPES: dict[str, Any] = {kind.__name__: kind for kind in (Schedule, Join, Restarts)}
+_TYPES: dict[str, Any] = {kind.__name__: kind for kind in (Schedule, Join, Restarts, Plateau)}
 _FUNCTIONS: dict[str, Function] = {f.__name__: f for f in (*PROFILES, *SAMPLINGS)}
 
 
@@ -63,7 +64,8 @@ def to_dict(value: Any) -> dict[str, Any]:
     """Write a schedule, or a profile or sampling, bound or not, as plain JSON types.
 
     Args:
-        value: A `Schedule`, `Join`, `Restarts`, what `bind` returned, or a registered function.
+        value: A `Schedule`, `Join`, `Restarts` or `Plateau`, what `bind` returned, or a registered
+            function.
 
     Returns:
         A dictionary of strings, numbers, lists and dictionaries, with the version of the format.
@@ -118,7 +120,7 @@ def _encode(value: Any) -> Any:
         return _encode(value.func) | {"params": params}
     if isinstance(value, tuple):
         return [_encode(item) for item in value]
-    if is_number(value):
+    if is_number(value) or isinstance(value, str):
         return value
     if is_array(value):
         array = known(value)

@@ -1,0 +1,252 @@
+"""The schedule that a metric drives: lower the rate when the metric has stopped improving."""
+
+import math
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
+
+from rex_core.progress import (
+    NUMPY,
+    check,
+    default_dtypes,
+    is_array,
+    is_number,
+    is_torch,
+    namespace,
+    where,
+)
+from rex_core.schedule import _call_repr
+
+_LARGEST = 2**31 - 1
+
+
+class PlateauState(NamedTuple):
+    """What a `Plateau` remembers between two metrics; a pytree, of Python numbers or of arrays.
+
+    ``state._asdict()`` is what to checkpoint, ``PlateauState(**saved)`` what to go on with.
+
+    Attributes:
+        scale: The factor to multiply the rate with, from 1 down to min_scale.
+        best: The metric to beat; infinite before the first one.
+        bad_count: How many metrics in a row have not beaten it.
+        cooldown_left: How many of the next metrics are ignored if bad.
+    """
+
+    scale: Any
+    best: Any
+    bad_count: Any
+    cooldown_left: Any
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, repr=False, kw_only=True)
+class Plateau:
+    """Decay on plateau: the scale of the rate falls when a metric has stopped improving.
+
+    A metric is better than the best so far where::
+
+                              mode="min"                          mode="max"
+        threshold_mode="rel"  metric < best · (1 - threshold)     metric > best · (1 + threshold)
+        threshold_mode="abs"  metric < best - threshold           metric > best + threshold
+
+    After more than ``patience`` metrics in a row that are not, the scale becomes
+    max(scale · factor, min_scale), and the next ``cooldown`` metrics are not counted if bad. NaN is
+    never better. Update once per evaluation, and multiply any rate with ``state.scale``.
+
+    These are the decisions of ``torch.optim.lr_scheduler.ReduceLROnPlateau``, except that
+
+    * the floor is a share of the rate (PyTorch's ``min_lr`` is that share times the rate);
+    * every reduction counts (as with ``eps=0``; by default PyTorch ignores those below 1e-8);
+    * they are taken in the dtype of the metric, of 32 bits at least: PyTorch's are float64, and a
+      float32 metric within a rounding of the threshold can fall on its other side.
+
+    As there, "rel" looks at the sign of the best metric: below zero a metric that stays, or gets
+    slightly worse, is "better". Choose "abs" for metrics that can be negative.
+    ``optax.contrib.reduce_on_plateau`` reduces one metric sooner at the same patience.
+
+    Args:
+        factor: What the scale is multiplied with, in (0, 1); any shape.
+        patience: How many bad metrics in a row are tolerated, an integer >= 0; any shape.
+        threshold: How much better is better, >= 0; any shape. In "rel", below 1 to be of use.
+        threshold_mode: "rel", a share of the best metric, or "abs", in the metric's unit.
+        mode: "min" for metrics that should fall, "max" for those that should rise.
+        cooldown: How many metrics after a reduction are not counted, an integer >= 0; any shape.
+        min_scale: The smallest scale, in [0, 1]; any shape.
+
+    Raises:
+        ValueError: A value out of range.
+
+    >>> plateau = Plateau(factor=0.1, patience=1)
+    >>> state = plateau.init()
+    >>> for loss in (3.0, 2.0, 2.0, 2.0, 1.9, 2.1, 2.2):
+    ...     state = plateau.update(state, loss)
+    ...     print(loss, round(state.scale, 4))
+    3.0 1.0
+    2.0 1.0
+    2.0 1.0
+    2.0 0.1
+    1.9 0.1
+    2.1 0.1
+    2.2 0.01
+
+    Source: "decay on plateau" of arXiv 2107.04197 (REX), section 4, which tunes patience in
+    multiples of 5 epochs.
+    """
+
+    factor: Any = 0.1
+    patience: Any = 10
+    threshold: Any = 1e-4
+    threshold_mode: Literal["rel", "abs"] = "rel"
+    mode: Literal["min", "max"] = "min"
+    cooldown: Any = 0
+    min_scale: Any = 0.0
+
+    def __post_init__(self) -> None:
+        check("factor", self.factor, "in (0, 1)", lambda f: (f > 0) & (f < 1))
+        check(
+            "threshold", self.threshold, "a finite number >= 0", lambda d: (d >= 0) & (d < math.inf)
+        )
+        check("min_scale", self.min_scale, "in [0, 1]", lambda s: (s >= 0) & (s <= 1))
+        for name in ("patience", "cooldown"):
+            check(name, getattr(self, name), f"an integer in [0, {_LARGEST}]", _is_count)
+        for name, accepted in (("threshold_mode", ("rel", "abs")), ("mode", ("min", "max"))):
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in accepted:
+                raise ValueError(f"{name} must be one of {', '.join(accepted)}; got {value!r}")
+
+    def init(self, like: Any = 0.0) -> PlateauState:
+        """The state before the first metric.
+
+        Args:
+            like: A value of the kind, dtype and shape that the metrics will have. With an array the
+                state is made of arrays from the start, and a jitted step compiles once; by default
+                it is made of Python numbers, which the first update turns into what the metric is.
+
+        Returns:
+            The state; its scale is 1.
+
+        Raises:
+            ValueError: like is not a real number or an array of them.
+
+        >>> Plateau().init()
+        PlateauState(scale=1.0, best=inf, bad_count=0, cooldown_left=0)
+        """
+        like = _checked("like", like)
+        state = PlateauState(1.0, math.inf if self.mode == "min" else -math.inf, 0, 0)
+        xp = namespace(like)
+        if xp is math:
+            return state
+        real, integral = _dtypes(xp, like)
+        dtypes = real, real, integral, integral
+        return PlateauState(
+            *(xp.full_like(like, v, dtype=d) for v, d in zip(state, dtypes, strict=True))
+        )
+
+    def update(self, state: PlateauState, metric: Any) -> PlateauState:
+        """The state after one more metric.
+
+        Args:
+            state: What `init` or the last update returned.
+            metric: The metric: a number, NaN and infinities included, or an array, each element
+                with a plateau of its own; may be traced.
+
+        Returns:
+            The new state: Python numbers if all that came in are; else arrays of the metric's
+            library, the floats in the widest dtype of metric and state, of 32 bits at least. A
+            tensor's graph is not kept, and its device not waited for.
+
+        Raises:
+            ValueError: The state is no PlateauState, the metric no real number or array of them.
+
+        >>> plateau = Plateau(factor=0.5, patience=0)
+        >>> plateau.update(plateau.update(plateau.init(), 1.0), math.nan)
+        PlateauState(scale=0.5, best=1.0, bad_count=0, cooldown_left=0)
+        """
+        if not isinstance(state, PlateauState):
+            raise ValueError(
+                "state must be the PlateauState that init or update returned, or made of its "
+                f"fields, PlateauState(**fields); got {state!r}"
+            )
+        metric = _checked("metric", metric)
+        reals = metric, state.best, state.scale, self.threshold, self.factor, self.min_scale
+        counts = state.bad_count, state.cooldown_left, self.patience, self.cooldown
+        reals, counts, xp = _unify(reals, counts)
+        metric, best, scale, threshold, factor, min_scale = reals
+        bad_count, cooldown_left, patience, cooldown = counts
+
+        slack = threshold if self.mode == "min" else -threshold
+        target = best * (1.0 - slack) if self.threshold_mode == "rel" else best - slack
+        better = metric < target if self.mode == "min" else metric > target
+        cooling = cooldown_left > 0
+        bad_count = where(better | cooling, 0, bad_count + 1, xp)
+        reduce = bad_count > patience
+        lower = scale * factor
+        return PlateauState(
+            scale=where(reduce, where(lower > min_scale, lower, min_scale, xp), scale, xp),
+            best=where(better, metric, best, xp),
+            bad_count=where(reduce, 0, bad_count, xp),
+            cooldown_left=where(reduce, cooldown, where(cooling, cooldown_left - 1, 0, xp), xp),
+        )
+
+    def __repr__(self) -> str:
+        return _call_repr(self)
+
+
+def _checked(name: str, metric: Any) -> Any:
+    """The metric as a Python float, or as an array, which holds on to no graph of PyTorch's."""
+    number = _plain(metric)
+    if is_number(number) and (isinstance(number, float) or abs(number) <= sys.float_info.max):
+        return float(number)
+    if not is_number(number) and is_array(number):
+        kinds = ("integral", "real floating")
+        if namespace(number).isdtype(number.dtype, kinds):
+            return number.detach() if is_torch(number) else number
+    raise ValueError(
+        f"{name} must be a real number, NaN and infinities included, or an array of them; "
+        f"got {metric!r}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's single numbers as Python's: a mean is one, and a checkpoint should hold none."""
+    single = isinstance(value, NUMPY) and value.ndim == 0 and value.dtype.kind in "iuf"
+    return value.item() if single else value
+
+
+def _is_count(value: Any) -> Any:
+    integral = isinstance(value, int) if is_number(value) else value.dtype.kind in "iu"
+    return integral and (value >= 0) & (value <= _LARGEST)
+
+
+def _unify(
+    reals: tuple[Any, ...], counts: tuple[Any, ...]
+) -> tuple[tuple[Any, ...], tuple[Any, ...], ModuleType]:
+    """Python numbers as they are, if all are; else arrays of one library, floats and counts.
+
+    The first two of the reals, metric and best, decide how wide the floats are.
+    """
+    reals, counts = tuple(map(_plain, reals)), tuple(map(_plain, counts))
+    xp = namespace(*reals, *counts)
+    if xp is math:
+        return reals, counts, xp
+    device = next((value.device for value in reals + counts if is_torch(value)), None)
+
+    def as_array(value: Any, dtype: Any = None) -> Any:
+        if is_number(value):  # Unlike asarray, full does not make a GPU wait for a copy.
+            return xp.full((), value, dtype=dtype, device=device)
+        return xp.asarray(value, dtype=dtype, device=device)
+
+    real, integral = _dtypes(xp, *(as_array(value) for value in reals[:2] if is_array(value)))
+    return (
+        tuple(as_array(value, real) for value in reals),
+        tuple(as_array(value, integral) for value in counts),
+        xp,
+    )
+
+
+def _dtypes(xp: ModuleType, *arrays: Any) -> tuple[Any, Any]:
+    """The dtypes of metrics and of counts."""
+    defaults = default_dtypes(xp)
+    floats = [array for array in arrays if xp.isdtype(array.dtype, "real floating")]
+    real = xp.result_type(*floats) if floats else defaults["real floating"]
+    return real if xp.finfo(real).bits >= 32 else xp.float32, defaults["integral"]
