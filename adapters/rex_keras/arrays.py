@@ -66,11 +66,18 @@ def isdtype(dtype: str, kind: str) -> bool:
 
 
 def __array_namespace_info__() -> SimpleNamespace:
-    dtypes = {
-        "integral": keras.backend.standardize_dtype("int"),
-        "real floating": result_type(keras.config.floatx(), float32),
-    }
+    dtypes = {"integral": keras.backend.standardize_dtype("int"), "real floating": _real()}
     return SimpleNamespace(default_dtypes=lambda: dtypes)
+
+
+def _real() -> str:
+    return str(result_type(keras.config.floatx(), float32))
+
+
+def _quotient(a: Any, b: Any) -> Any:
+    """Of integers too, where Keras has a quotient in floatx, which may be of 16 bits."""
+    dtype = result_type(*(getattr(part, "dtype", type(part)) for part in (a, b)), _real())
+    return ops.true_divide(ops.cast(a, dtype), ops.cast(b, dtype))
 
 
 def __getattr__(name: str) -> Callable[..., Array]:
@@ -92,7 +99,7 @@ _OPERATORS = {
     "add": ops.add,
     "sub": ops.subtract,
     "mul": ops.multiply,
-    "truediv": ops.true_divide,
+    "truediv": _quotient,
     "floordiv": ops.floor_divide,
     "mod": ops.mod,
     "pow": ops.power,

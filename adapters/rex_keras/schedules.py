@@ -114,11 +114,11 @@ def check_budget(schedule: Callable[[Any, Any], Any], name: str, budget: Any) ->
             f"on every backend; got {schedule!r}"
         )
     check_function("schedule", schedule)
-    budget = check_integer(name, budget)
+    total = check_integer(name, budget)
     try:
-        value = schedule(0, budget)
+        value = schedule(0, total)
     except TypeError as error:
         raise ValueError(f"schedule must be a function of (t, T); got {schedule!r}") from error
     if np.ndim(value) != 0:
         raise ValueError(f"schedule must give one number for one step; got {value!r}")
-    return budget
+    return total
