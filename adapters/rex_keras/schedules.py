@@ -26,7 +26,7 @@ def as_schedule(
     budget, assign a new schedule to ``optimizer.learning_rate`` and compile the model again; a
     train step that was compiled before keeps the old one.
 
-    Only the rate can have a schedule: Keras reads momentum once, when it compiles the train step.
+    Only the rate can have a schedule: momentum is a constant of the compiled train step.
 
     Args:
         schedule: A `rex_core.Schedule`, or any value or registered function of (t, T) that

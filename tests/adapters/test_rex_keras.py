@@ -113,6 +113,13 @@ def expected(schedule, T, steps=None):
     return [schedule(t, T) for t in (range(T) if steps is None else steps)]
 
 
+def python(code, *arguments):
+    command = [sys.executable, "-c", code, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
 @pytest.mark.parametrize("steps_per_execution", STEPS_PER_EXECUTION)
 def test_the_optimizer_applies_the_schedule(steps_per_execution):
     model = probe(
@@ -140,10 +147,11 @@ def test_long_runs_keep_their_digits(schedule, T):
 
 
 def test_the_applied_rate_keeps_its_digits_at_the_end_of_the_longest_run():
-    model = probe(keras.optimizers.SGD(as_schedule(RATE, LARGEST)))
+    rate = Schedule(peak_value=0.1)
+    model = probe(keras.optimizers.SGD(as_schedule(rate, LARGEST)))
     model.optimizer.iterations.assign(LARGEST - 12)
     fit(model)
-    assert_close(applied(model), expected(RATE, LARGEST, range(LARGEST - 12, LARGEST)))
+    assert_close(applied(model), expected(rate, LARGEST, range(LARGEST - 12, LARGEST)))
     assert updates(model) == LARGEST
 
 
@@ -307,13 +315,6 @@ def test_a_saved_model_goes_on_in_a_new_process(tmp_path):
         np.testing.assert_array_equal(weights, same)
 
 
-def python(code, *arguments):
-    command = [sys.executable, "-c", code, *arguments]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
 def test_a_resumed_run_takes_a_longer_budget(tmp_path):
     """After compiling again; a compiled train step keeps the schedule it has seen."""
     model = probe(keras.optimizers.SGD(as_schedule(RATE, 6)))
@@ -362,19 +363,19 @@ MAKE = {
 
 
 @pytest.mark.parametrize(("make", "name"), MAKE.values(), ids=MAKE)
-@pytest.mark.parametrize("budget", [0, -1, 2.5, 2**31, float("nan"), True, "9", None, [9]])
+@pytest.mark.parametrize(
+    "budget", [0, -1, 2.5, 2**31, float("nan"), True, "9", None, [9], np.array([9, 9])]
+)
 def test_a_budget_is_a_positive_integer(make, name, budget):
     with pytest.raises(ValueError, match=rf"^{name} must be an integer in \[1, 2147483647\]; got "):
         make(RATE, budget)
-    with pytest.raises(ValueError, match=rf"^{name} must be an integer in \[1, 2147483647\]; got "):
-        make(RATE, np.array([budget, 9], dtype=object))
 
 
-@pytest.mark.parametrize(("make", "name"), MAKE.values(), ids=MAKE)
-def test_integers_of_other_kinds_are_budgets(make, name):
-    for budget in (12.0, np.int64(12), np.array(12), ops.convert_to_tensor(12)):
-        if BACKEND != "tensorflow" or not ops.is_tensor(budget):
-            make(RATE, budget)
+@pytest.mark.parametrize("make", [as_schedule, BatchLearningRateScheduler])
+@pytest.mark.parametrize("budget", [12.0, np.int64(12), np.array(12)])
+def test_integers_of_other_types_are_budgets(make, budget):
+    total_steps = make(RATE, budget).total_steps
+    assert (total_steps, type(total_steps)) == (12, int)
 
 
 @pytest.mark.parametrize(("make", "name"), MAKE.values(), ids=MAKE)
