@@ -1,18 +1,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install -q -c constraints.txt
+TENSORFLOW := .venv-tensorflow/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-tensorflow lint format clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 demo: .venv/demo.stamp ## train under several budgets and compare the schedules
 	$(BIN)/python -m benchmarks.budgeted demo
 
 test: lint ## lint, then run every test and doctest
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+test-tensorflow: .venv-tensorflow/stamp ## run the tests of rex_keras on TensorFlow
+	KERAS_BACKEND=tensorflow $(TENSORFLOW)/pytest tests/adapters/test_rex_keras.py adapters/rex_keras
 
 lint: .venv/dev.stamp ## check style, formatting and types
 	$(BIN)/ruff check
@@ -23,9 +27,9 @@ format: .venv/dev.stamp ## fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean: ## remove caches and build output; .venv stays
+clean: ## remove caches and build output; the environments stay
 	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+	find . -path './.venv*' -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 .venv/demo.stamp: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) -e '.[bench]'
@@ -37,9 +41,15 @@ clean: ## remove caches and build output; .venv stays
 	$(INSTALL) -e '.[dev]'
 	@touch $@
 
+# An environment of its own: TensorFlow's bounds would hold back what the others share with it.
+.venv-tensorflow/stamp: pyproject.toml constraints.txt | $(TENSORFLOW)/pip
+	$(TENSORFLOW)/pip install -q -c constraints.txt -e '.[keras]' \
+		tensorflow-cpu hypothesis pytest scikit-learn
+	@touch $@
+
 # pip, not python: it is what venv writes last, so a half-made .venv is made again.
-$(BIN)/pip:
+$(BIN)/pip $(TENSORFLOW)/pip:
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
 	sys.exit(sys.version_info < (3, 11) and \
 	"Python 3.11 or newer is needed, $(PYTHON) is " + v + "; try: make PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(@:/bin/pip=)

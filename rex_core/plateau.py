@@ -16,7 +16,7 @@ from rex_core.progress import (
     namespace,
     where,
 )
-from rex_core.schedule import _call_repr
+from rex_core.schedule import call_repr
 
 _LARGEST = 2**31 - 1
 
@@ -189,7 +189,7 @@ class Plateau:
         )
 
     def __repr__(self) -> str:
-        return _call_repr(self)
+        return call_repr(self)
 
 
 def _checked(name: str, metric: Any) -> Any:

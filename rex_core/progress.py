@@ -96,7 +96,10 @@ def known(value: Any) -> Any:
     jax = sys.modules.get("jax")
     if jax is not None and isinstance(value, jax.core.Tracer):
         return None
-    value = np.asarray(value)
+    try:
+        value = np.asarray(value)
+    except (NotImplementedError, TypeError):
+        return None
     return value.astype(np.float32) if value.dtype.kind == "V" else value  # bfloat16
 
 

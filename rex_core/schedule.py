@@ -271,7 +271,7 @@ class Schedule:
             raise _no_decay(start, T)
 
     def __repr__(self) -> str:
-        return _call_repr(self)
+        return call_repr(self)
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
@@ -335,7 +335,7 @@ class Join:
         return value
 
     def __repr__(self) -> str:
-        return _call_repr(self)
+        return call_repr(self)
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
@@ -408,7 +408,7 @@ class Restarts:
         return self.schedule._value(t - start, end - start, self.schedule.peak_value * scale)
 
     def __repr__(self) -> str:
-        return _call_repr(self)
+        return call_repr(self)
 
 
 def restore(kind: type[Any], values: dict[str, Any]) -> Any:
@@ -488,7 +488,7 @@ def _text(content: Any) -> str:
     return _name(content) if inspect.isfunction(content) else repr(content)
 
 
-def _call_repr(value: Any) -> str:
+def call_repr(value: Any) -> str:
     """The call that makes the value, defaults left out."""
     shown, positional = [], True
     for item in fields(value):

@@ -1,0 +1,13 @@
+"""rex_core's schedules for Keras 3, on JAX, PyTorch and TensorFlow."""
+
+try:
+    import keras as keras
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"rex_keras needs {error.name}: pip install 'rex-schedules[keras]'", name=error.name
+    ) from error
+
+from rex_keras.callbacks import BatchLearningRateScheduler, learning_rate_scheduler
+from rex_keras.schedules import as_schedule
+
+__all__ = ["BatchLearningRateScheduler", "as_schedule", "learning_rate_scheduler"]

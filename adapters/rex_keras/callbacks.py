@@ -1,0 +1,110 @@
+"""Schedules as callbacks, which set the optimizer's rate at each epoch or at each batch."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+
+from rex_keras.schedules import check_budget
+
+
+def learning_rate_scheduler(
+    schedule: Callable[[Any, Any], Any], epochs: int
+) -> keras.callbacks.LearningRateScheduler:
+    """A schedule read once per epoch: epoch -> schedule(epoch, epochs).
+
+    The epoch is the one that ``fit`` counts, from ``initial_epoch`` on.
+
+    Args:
+        schedule: A `rex_core.Schedule`, or any function of (t, T).
+        epochs: The budget in epochs, in [1, 2^31 - 1].
+
+    Returns:
+        A ``keras.callbacks.LearningRateScheduler``, for an optimizer whose learning_rate is a
+        number; one that holds a schedule is refused when training begins.
+
+    Raises:
+        ValueError: epochs is out of range, the schedule's phases fill it, or the schedule is a
+            pair, of rate and momentum: Keras cannot schedule momentum on every backend.
+
+    >>> from rex_core import Schedule
+    >>> callback = learning_rate_scheduler(Schedule(peak_value=0.1), epochs=30)
+    """
+    return _EpochScheduler(partial(_value, schedule, check_budget(schedule, "epochs", epochs)))
+
+
+class BatchLearningRateScheduler(keras.callbacks.Callback):
+    """A schedule read at every batch: the rate is schedule(optimizer.iterations, total_steps).
+
+    The optimizer counts its updates, gradient accumulation included, and saves the count with the
+    model; the callback keeps none of its own. It therefore waits for each batch to be computed;
+    `as_schedule`, part of the compiled step, does not. It needs an optimizer whose learning_rate is
+    a number, and ``steps_per_execution=1``: Keras calls it once per execution. Training begins with
+    a ValueError otherwise.
+
+    Args:
+        schedule: A `rex_core.Schedule`, or any function of (t, T).
+        total_steps: The budget in updates, in [1, 2^31 - 1].
+
+    Raises:
+        ValueError: total_steps is out of range, the schedule's phases fill it, or the schedule is a
+            pair, of rate and momentum: Keras cannot schedule momentum on every backend.
+
+    >>> from rex_core import Schedule
+    >>> callback = BatchLearningRateScheduler(Schedule(peak_value=0.1), total_steps=1000)
+    """
+
+    def __init__(self, schedule: Callable[[Any, Any], Any], total_steps: int) -> None:
+        super().__init__()
+        self.total_steps = check_budget(schedule, "total_steps", total_steps)
+        self.schedule = schedule
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Refuse what would not follow the schedule."""
+        steps = self.model.steps_per_execution
+        if steps != 1:
+            raise ValueError(
+                "steps_per_execution must be 1 for a rate that is set at every batch (as_schedule "
+                f"takes any); got {steps}"
+            )
+        _settable(self.model)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Set the rate of the update that follows."""
+        # On JAX the optimizer gets its state back, within an epoch, only by a look at self.model.
+        for optimizer in _optimizers(self.model):
+            count = int(optimizer.iterations)
+            optimizer.learning_rate = _value(self.schedule, self.total_steps, count)
+
+
+class _EpochScheduler(keras.callbacks.LearningRateScheduler):
+    def on_train_begin(self, logs: Any = None) -> None:
+        _settable(self.model)
+
+
+def _optimizers(model: Any) -> list[Any]:
+    """The optimizer, or those that a MultiOptimizer consists of."""
+    return getattr(model.optimizer, "optimizers", [model.optimizer])
+
+
+def _settable(model: Any) -> None:
+    optimizers = _optimizers(model)
+    if not optimizers:
+        raise ValueError(
+            "optimizer must know its optimizers when training begins; build the model and then "
+            f"optimizer.build(model.trainable_variables); got none in {model.optimizer.name}"
+        )
+    for optimizer in optimizers:
+        rate = optimizer.learning_rate
+        if not isinstance(rate, keras.Variable):
+            raise ValueError(
+                "learning_rate of the optimizer must be a number for a callback to set; "
+                f"got a schedule or a function in {optimizer.name}, which gives {float(rate)}"
+            )
+
+
+def _value(
+    schedule: Callable[[Any, Any], Any], total: int, spent: int, previous: Any = None
+) -> float:
+    return float(schedule(spent, total))

@@ -1,0 +1,124 @@
+"""A schedule and a budget as what Keras calls a learning-rate schedule."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from rex_core import from_dict, to_dict
+from rex_core.progress import check
+from rex_core.schedule import check_function
+from rex_keras.arrays import Array
+
+_LARGEST = 2**31 - 1
+
+
+def as_schedule(
+    schedule: Callable[[Any, Any], Any], total_steps: int, *, gradient_accumulation_steps: int = 1
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """A schedule over a fixed budget as a Keras schedule: step -> schedule(step, total_steps).
+
+    The rate is computed within the train step (compiled with it on JAX and TensorFlow), whatever
+    ``steps_per_execution``, from the optimizer's own count of batches. That is saved with the
+    model: loaded where rex_keras is imported, the model goes on at the right step. For a new
+    budget, assign a new schedule to ``optimizer.learning_rate`` and compile the model again; a
+    train step that was compiled before keeps the old one.
+
+    Only the rate can have a schedule: momentum is a constant of the compiled train step.
+
+    Args:
+        schedule: A `rex_core.Schedule`, or any value or registered function of (t, T) that
+            `rex_core.to_dict` can write, as saving the model does.
+        total_steps: The budget in updates, in [1, 2^31 - 1].
+        gradient_accumulation_steps: What the optimizer got under this name, >= 1: Keras asks a
+            schedule for the rate at every batch, and only each so many-th makes an update.
+
+    Returns:
+        A ``keras.optimizers.schedules.LearningRateSchedule``, for the learning_rate of any
+        optimizer. Called with a tensor it gives a tensor of at least float32, with a Python number
+        a Python float.
+
+    Raises:
+        ValueError: A number is out of range, the schedule's phases fill total_steps, the schedule
+            cannot be written, or is a pair, of rate and momentum.
+
+    >>> import keras
+    >>> from rex_core import Schedule
+    >>> rate = as_schedule(Schedule(peak_value=0.1), total_steps=1000)
+    >>> optimizer = keras.optimizers.SGD(rate, momentum=0.9)
+    >>> rate(500) == Schedule(peak_value=0.1)(500, 1000)
+    True
+    """
+    return BudgetedSchedule(schedule, total_steps, gradient_accumulation_steps)
+
+
+@keras.saving.register_keras_serializable(package="rex_keras")
+class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """What `as_schedule` returns, under the name that saved models know it by."""
+
+    def __init__(
+        self,
+        schedule: Callable[[Any, Any], Any],
+        total_steps: int,
+        gradient_accumulation_steps: int = 1,
+    ) -> None:
+        self.total_steps = check_budget(schedule, "total_steps", total_steps)
+        self.gradient_accumulation_steps = check_integer(
+            "gradient_accumulation_steps", gradient_accumulation_steps
+        )
+        self.schedule = schedule
+        to_dict(schedule)  # Not at the first checkpoint of a run.
+
+    def __call__(self, step: Any) -> Any:
+        """The rate for the update that follows so many batches."""
+        if isinstance(step, keras.Variable):
+            step = ops.convert_to_tensor(step)
+        if self.gradient_accumulation_steps > 1:
+            step = step // self.gradient_accumulation_steps
+        if keras.backend.backend() == "tensorflow" and ops.is_tensor(step):
+            return self.schedule(Array(step), self.total_steps).tensor
+        return self.schedule(step, self.total_steps)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, as plain JSON types."""
+        return {
+            "schedule": to_dict(self.schedule),
+            "total_steps": self.total_steps,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "BudgetedSchedule":
+        """What `get_config` wrote; names are looked up, nothing is imported or evaluated."""
+        return cls(**{**config, "schedule": from_dict(config["schedule"])})
+
+
+def check_integer(name: str, value: Any) -> int:
+    """The value as a Python int, if it is a positive integer."""
+    check(
+        name,
+        value,
+        f"an integer in [1, {_LARGEST}]",
+        lambda v: np.ndim(v) == 0 and 1 <= v <= _LARGEST and v % 1 == 0,
+    )
+    return int(value)
+
+
+def check_budget(schedule: Callable[[Any, Any], Any], name: str, budget: Any) -> int:
+    """The budget as a Python int, once the schedule has accepted it."""
+    if isinstance(schedule, tuple):
+        raise ValueError(
+            "schedule must be one function of (t, T), for the rate: Keras cannot schedule momentum "
+            f"on every backend; got {schedule!r}"
+        )
+    check_function("schedule", schedule)
+    total = check_integer(name, budget)
+    try:
+        value = schedule(0, total)
+    except TypeError as error:
+        raise ValueError(f"schedule must be a function of (t, T); got {schedule!r}") from error
+    if np.ndim(value) != 0:
+        raise ValueError(f"schedule must give one number for one step; got {value!r}")
+    return total
