@@ -19,6 +19,7 @@ from rex_core import (
     bind,
     cosine,
     demon,
+    every,
     every_fraction,
     one_cycle,
     rex,
@@ -317,3 +318,18 @@ def test_without_jax_the_extra_is_named():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode != 0
     assert "pip install 'rex-schedules[jax]'" in run.stderr
+
+
+@pytest.mark.parametrize("leaf", [None, (1, 2), "x", 0.5], ids=str)
+def test_a_tree_keeps_its_structure_whatever_its_leaves_become(leaf):
+    """As `in_axes`, shardings and masks made by jax.tree.map need it."""
+    for value in (
+        Schedule(bind(step, milestones=(0.5,), factor=0.3), bind(every, steps=3), peak_value=0.1),
+        Join([Schedule(bind(rex, beta=0.9)), rex], [0.5]),
+        Restarts(Schedule(), 2, period_mult=2),
+    ):
+        treedef = jax.tree.structure(value)
+        mapped = jax.tree.map(lambda _: leaf, value)
+        again = jax.tree.structure(mapped, is_leaf=lambda node: node is leaf)
+        assert again == treedef
+        assert hash(again) == hash(treedef)

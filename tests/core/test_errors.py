@@ -327,15 +327,17 @@ def test_libraries_do_not_mix(call):
     assert type(e.value) is ValueError
 
 
-def no_signature():
-    return 1.0
-
-
 # (call, regex of the message)
 MISUSE = [
     (lambda: bind("rex"), "function must be .*'rex'"),
     (lambda: bind(None), "function must be .*None"),
     (lambda: bind(bind(rex, beta=0.1), beta=0.2), r"function must be .*bind\(rex, beta=0.1\)"),
+    (lambda: bind(max), "function must be .*max"),
+    (lambda: bind(every), r"function must be bound to a value of steps: bind\(every, steps=...\)"),
+    (lambda: Schedule(lambda: 1.0), r"profile must be a function of \(t, T\); got <function"),
+    (lambda: Schedule(lambda t, T, x: 1.0), r"profile must be a function of \(t, T\); got"),
+    (lambda: Join([every, rex], [0.5]), "schedules must "),
+    (lambda: Join([Schedule, rex], [0.5]), r"schedules must be a function of \(t, T\)"),
     (lambda: bind(rex, power=2), "power must be a parameter of rex, which takes beta; got 2"),
     (lambda: bind(constant, x=1), "x must be a parameter of constant, which takes none; got 1"),
     (lambda: bind(rex, t=1), "t must be a parameter of rex"),

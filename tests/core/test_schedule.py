@@ -553,3 +553,44 @@ def test_arrays_are_refused_by_nobody_but_hash():
     assert "array([0. , 0.9])" in repr(stack)
     copied = pickle.loads(pickle.dumps(stack))
     assert copied(50, 100).tolist() == stack(50, 100).tolist()
+
+
+@pytest.mark.parametrize(
+    ("warmup", "hold"),
+    [("0.05", "0.75"), ("0.1", "0.7"), ("0.1", "0.2"), ("0.3", "0.3"), ("0.01", "0.98")],
+)
+def test_warmup_and_hold_end_at_their_exact_sum(warmup, hold):
+    """Rounded up once, not each: a whole decay is left for as many budgets as can be."""
+    shares = Fraction(warmup), Fraction(warmup) + Fraction(hold)
+    schedule = Schedule(
+        drop, warmup_profile=drop, warmup_ratio=float(warmup), hold_ratio=float(hold)
+    )
+    arrays = replace(schedule, warmup_ratio=np.array([float(warmup)]))
+    for T in [*range(1, 300), 10**9, LARGEST]:
+        end, start = (math.ceil(share * T) for share in shares)
+        if start >= T:
+            for refused in (schedule, arrays):
+                with pytest.raises(ValueError, match=f"must end before T; got an end at .*{start}"):
+                    refused(0, T)
+            continue
+        steps = np.array([end - 1, end, start, start + 1])
+        for values in ([schedule(int(t), T) for t in steps], arrays(steps, T).tolist()):
+            assert values == [0 if end > 0 else 1, 1, 1, 0], T
+
+
+def test_a_warmup_of_10_steps_and_one_of_10_point_0():
+    schedule = Schedule(warmup_steps=10.0, peak_value=np.float64(0.1), hold_ratio=np.float64(0.5))
+    assert schedule == Schedule(warmup_steps=10, peak_value=0.1, hold_ratio=0.5)
+    assert repr(schedule) == "Schedule(peak_value=0.1, warmup_steps=10, hold_ratio=0.5)"
+
+
+def test_pieces_of_a_join_are_read_within_their_share():
+    """A function that has no value beyond its budget is as good as one that has."""
+
+    def fragile(t, T):
+        assert np.all((np.asarray(t) >= 0) & (np.asarray(t) <= T))
+        return 1 - t / T
+
+    join = Join([fragile, fragile, fragile], [0.25, 0.5])
+    for t in (-3, 0, 4, 5, 10, 19, 20, 33):
+        assert join(np.array([t]), 20) == join(t, 20)

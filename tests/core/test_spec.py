@@ -396,6 +396,36 @@ def test_register():
         from_dict({"version": 1, "function": "three"})
 
 
+def test_a_function_that_is_defined_again_takes_its_own_place():
+    """A cell of a notebook that is run twice, a module that is reloaded."""
+
+    def define():
+        @register
+        def notebook_cell(t, T):
+            return 1.0
+
+        return notebook_cell
+
+    before, after = define(), define()
+    assert before is not after
+    assert from_dict(to_dict(after)) is after
+
+
+def test_data_as_deep_as_an_attack():
+    data = {"function": "rex"}
+    for _ in range(10_000):
+        data = {"type": "Join", "schedules": [data, {"function": "rex"}], "fractions": [0.5]}
+    with pytest.raises(ValueError, match="data must be nested less deeply"):
+        from_dict({"version": 1, **data})
+    costly = {"type": "Restarts", "cycles": 10**12, "period_mult": 1, "peak_mult": 1}
+    with pytest.raises(ValueError, match=r"cycles must be an integer in \[1, 1000\]"):
+        from_dict({"version": 1, **costly, "schedule": strip(to_dict(Schedule()))})
+
+
+def strip(data):
+    return {key: value for key, value in data.items() if key != "version"}
+
+
 def test_plain_schedules_keep_the_kind_of_their_numbers():
     written = to_dict(Schedule(peak_value=1, warmup_steps=10))
     assert [type(written[key]) for key in ("peak_value", "end_value", "warmup_steps")] == [

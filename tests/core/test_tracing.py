@@ -250,6 +250,16 @@ def test_gradient_by_the_budget():
     assert slope == pytest.approx(0.03, rel=1e-6)
 
 
+def test_gradients_by_the_budget_are_finite_at_its_ends():
+    """Where a power or a root of 0 has no slope."""
+    roots = [bind(polynomial, power=0.5), bind(polynomial, power=1.0)]
+    slope = jax.jit(jax.vmap(jax.jacrev(together([*SMOOTH, *roots]), argnums=1), (0, None)))
+    for case, slopes in slope(jnp.array([-1.0, 0.0, 10.0, 11.0]), 10.0).items():
+        assert np.all(np.isfinite(slopes)), case
+    warmups = jax.vmap(jax.grad(lambda w: Schedule(polynomial, warmup_steps=w)(10.0, 10.0)))
+    assert np.all(np.isfinite(warmups(jnp.array([0.0, 1.0, 5.0]))))
+
+
 @pytest.mark.parametrize("function", SMOOTH[:6], ids=name)
 def test_gradients_in_torch(function):
     t = torch.tensor([0.5, 3.0, 9.0], dtype=torch.float64, requires_grad=True)
