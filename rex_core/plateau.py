@@ -89,7 +89,7 @@ class Plateau:
     2.1 0.1
     2.2 0.01
 
-    Source: "decay on plateau" of arXiv 2107.04197 (REX), section 4, which tunes patience in
+    Source: "decay on plateau" of arXiv 2107.04197 (REX), which tunes patience in
     multiples of 5 epochs.
     """
 

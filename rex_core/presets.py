@@ -25,7 +25,7 @@ def demon(init_value: Any = 0.9) -> Schedule:
     [0.9, 0.8182, 0.4737, 0.0]
 
     Source: Chen, Wolfe, Li, Kyrillidis, "Demon: Improved Neural Network Training with Momentum
-    Decay", arXiv 1910.04952, equation 1 (section 3).
+    Decay", arXiv 1910.04952.
     """
     check("init_value", init_value, "in [0, 1)", proper)
     return Schedule(bind(rex, beta=init_value), peak_value=init_value)
@@ -67,7 +67,7 @@ def one_cycle(
     [(0.1, 0.95), (0.55, 0.9), (1.0, 0.85), (0.55, 0.9), (0.1, 0.95)]
 
     Source: Smith, "A disciplined approach to neural network hyper-parameters: Part 1",
-    arXiv 1803.09820, section 4.2; the numbers, arXiv 2107.04197 (REX), section 4.
+    arXiv 1803.09820; the numbers, arXiv 2107.04197 (REX).
     """
     check("peak_value", peak_value, "a finite number", anything)
     check("max_momentum", max_momentum, "a finite number", anything)
@@ -118,8 +118,8 @@ def warmup_stable_decay(
     >>> [round(schedule(t, 100), 4) for t in (0, 5, 10, 80, 90, 100)]
     [0.0, 0.05, 0.1, 0.1, 0.0293, 0.0]
 
-    Source: Hu et al., "MiniCPM", arXiv 2404.06395, section 4; the cooldown, Hägele et al.,
-    arXiv 2405.18392, section 3.
+    Source: Hu et al., "MiniCPM", arXiv 2404.06395; the cooldown, Hägele et al.,
+    arXiv 2405.18392.
     """
     warmup_ratio, decay_ratio = plain(warmup_ratio), plain(decay_ratio)
     if not is_number(warmup_ratio) or not proper(warmup_ratio):
@@ -159,7 +159,7 @@ def step_decay(
     >>> [round(step_decay(0.1)(t, 100), 4) for t in (0, 49, 50, 75, 100)]
     [0.1, 0.1, 0.01, 0.001, 0.001]
 
-    Source: arXiv 2107.04197 (REX), section 4.
+    Source: arXiv 2107.04197 (REX).
     """
     return Schedule(bind(step, milestones=milestones, factor=factor), peak_value=peak_value)
 

@@ -2,12 +2,12 @@
 
 Every sampling is a pure function ``(t, T, **params) -> t'``, the moment at which the profile was
 last read: t' <= t, and the value read there is held until the next read. Any sampling goes with any
-profile. After the budget the last read within it stays; before it, nothing has been read and t' =
-t.
+profile. After the budget the last read within it stays; before it, nothing has been read: t' = t.
 
 A read at a fraction p of the budget happens at the first step t with t >= p·T, computed exactly for
 integers: 0.7 of 10 is step 7, whatever binary floats say. (If t or T is a float, it happens at p·T
-    itself.)
+itself.) p is the ratio of smallest denominator that rounds to the float given, 1/3 included; beyond
+eight decimals or a denominator of 2^27, it is the nearest such ratio.
 """
 
 import math
@@ -53,7 +53,7 @@ def every_step(t: Any, T: Any) -> Any:
     >>> every_step(7, 10)
     7
 
-    Source: arXiv 2107.04197 (REX), section 3 ("every iteration").
+    Source: arXiv 2107.04197 (REX) ("every iteration").
     """
     return unify(t, T)[0]
 
@@ -78,7 +78,7 @@ def every(t: Any, T: Any, *, steps: Any) -> Any:
     >>> [every(t, 10, steps=4) for t in range(11)]
     [0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8]
 
-    Source: the usual decay per epoch; arXiv 2107.04197 (REX), section 3.
+    Source: the usual decay per epoch; arXiv 2107.04197 (REX).
     """
     check("steps", steps, "an integer >= 1", lambda s: (s >= 1) & (s % 1 == 0))
     t, T, xp, count = unify(t, T, steps)
@@ -98,7 +98,8 @@ def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
         fraction: The distance between two reads, in [1e-6, 1]; 0.05 reads every 5 %, 1/3 three
-            times; any shape that broadcasts with t. Reads are exact unless the fraction is traced.
+            times; any shape that broadcasts with t. A traced fraction is a float and no more: its
+            reads are off by up to a step and T·2^-21 in float32.
 
     Returns:
         The moment of the last read.
@@ -109,7 +110,7 @@ def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
     >>> [every_fraction(t, 10, fraction=0.25) for t in range(11)]
     [0, 0, 0, 3, 3, 5, 5, 5, 8, 8, 10]
 
-    Source: arXiv 2107.04197 (REX), section 3 and Table 2 (every 10 %, 5 %, 1 %).
+    Source: arXiv 2107.04197 (REX), Table 2 (every 10 %, 5 %, 1 %).
     """
     check_fraction("fraction", fraction, MIN_FRACTION)
     meant = rationals(fraction)
@@ -155,7 +156,7 @@ def at(t: Any, T: Any, *, fractions: Any) -> Any:
     >>> [at(t, 10, fractions=(1 / 3, 0.7)) for t in range(11)]
     [0, 0, 0, 0, 4, 4, 4, 7, 7, 7, 7]
 
-    Source: arXiv 2107.04197 (REX), section 3 and Table 2 (50-75, 33-66, 25-50-75).
+    Source: arXiv 2107.04197 (REX), Table 2 (50-75, 33-66, 25-50-75).
     """
     check_fractions("fractions", fractions)
     t, T, xp = unify(t, T)

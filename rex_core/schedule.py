@@ -145,7 +145,7 @@ class Schedule:
     >>> schedule
     Schedule(peak_value=0.1, end_value=0.001, warmup_steps=10)
 
-    Source: arXiv 2107.04197 (REX), section 3, for profile × sampling.
+    Source: arXiv 2107.04197 (REX), for profile × sampling.
     """
 
     profile: Function = rex
@@ -360,7 +360,7 @@ class Restarts:
     [1.0, 0.667, 0.333, 0.5, 0.417, 0.333, 0.25, 0.167, 0.083, 0.0]
 
     Source: Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017,
-    arXiv 1608.03983, section 3.
+    arXiv 1608.03983.
     """
 
     schedule: Schedule
