@@ -244,7 +244,7 @@ def test_whole_float_steps_are_a_count():
 
 
 def test_traced_fractions_have_the_digits_of_float32():
-    """Off by at most T·2^-22 steps, as `rex_core.progress.boundary` says, and never after t."""
+    """Off by at most a step and T·2^-21, as `every_fraction` says, and never after t."""
     draw = np.random.default_rng(0)
     sampling = jax.jit(lambda t, T, p: every_fraction(t, T, fraction=p))
     for fraction, meant in FRACTIONS[:5]:
