@@ -129,3 +129,8 @@ def put(group: dict[str, Any], key: str, number: Any) -> None:
         content[0].fill_(number)
     else:
         group[key] = (number, *content[1:])
+
+
+def current_rates(optimizer: Optimizer) -> list[float | Tensor]:
+    """The learning rate of each group, in copies."""
+    return [copied(group["lr"]) for group in optimizer.param_groups]

@@ -14,7 +14,7 @@ from rex_torch.groups import (
     check_optimizer,
     checked_budget,
     checked_count,
-    copied,
+    current_rates,
     own_tensors,
     per_group,
     put,
@@ -98,7 +98,7 @@ class HyperparamScheduler(LRScheduler):
 
     def get_lr(self) -> list[float | Tensor]:
         """The learning rate of each group."""
-        return [copied(group["lr"]) for group in self.optimizer.param_groups]
+        return current_rates(self.optimizer)
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The learning rate of each group, in force for the next update."""

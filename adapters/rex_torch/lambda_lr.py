@@ -16,6 +16,7 @@ from rex_torch.groups import (
     checked_budget,
     checked_count,
     copied,
+    current_rates,
     own_tensors,
     peak,
     per_group,
@@ -99,6 +100,9 @@ class _Factors(LambdaLR):
             self._take_added()
         return self._rates()
 
+    def get_last_lr(self) -> list[float | Tensor]:
+        return current_rates(self.optimizer)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._take_added()
         super().load_state_dict(state_dict)
@@ -107,8 +111,7 @@ class _Factors(LambdaLR):
 
     def _update_lr(self, epoch: int | None = None) -> None:
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        self._last_lr = self.get_lr()
-        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             put(group, "lr", rate)
 
     def _rates(self) -> list[float | Tensor]:
