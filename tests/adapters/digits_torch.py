@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from rex_torch import HyperparamScheduler, lambda_lr
 from sklearn.datasets import load_digits
-from torch.distributed import destroy_process_group, init_process_group
+from torch.distributed import barrier, destroy_process_group, init_process_group
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -93,23 +93,33 @@ def load(run: Run, path: Path | str) -> None:
         part.load_state_dict(state)
 
 
+def steps(job: dict[str, Any]) -> tuple[int, int]:
+    return job["first"], job["last"]
+
+
+def train_with_others(run: Run, rank: int, job: dict[str, Any]) -> list[float]:
+    """Train on every second example of a batch, the gradients averaged over two processes."""
+    init_process_group("gloo", f"file://{job['store']}", rank=rank, world_size=2)
+    model = DistributedDataParallel(run.model)
+    rates = train(run._replace(model=model), *steps(job), slice(rank, None, 2))
+    # What still holds the group when the interpreter lets go of it can wait for it forever.
+    del model
+    barrier()
+    destroy_process_group()
+    return rates
+
+
 def main(rank: int, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Train as each job says, one after the other, with two processes where it names a store."""
-    results, run = [], None
+    results = []
+    runs: dict[str, Run] = {}
     for job in jobs:
-        if job["name"] is not None:  # Else go on with what the job before it has in memory.
-            run = start(job["name"], job["T"])
+        if "load" in job or job["first"] == 0:
+            runs[job["name"]] = start(job["name"], job["T"])
+        run = runs[job["name"]]
         if "load" in job:
             load(run, job["load"])
-        share, steps = slice(None), (job["first"], job["last"])
-        if "store" in job:
-            init_process_group("gloo", f"file://{job['store']}", rank=rank, world_size=2)
-            share = slice(rank, None, 2)
-            wrapped = DistributedDataParallel(run.model)
-            rates = train(run._replace(model=wrapped), *steps, share)
-            destroy_process_group()
-        else:
-            rates = train(run, *steps)
+        rates = train_with_others(run, rank, job) if "store" in job else train(run, *steps(job))
         if "save" in job:
             save(run, job["save"])
         found = {"digest": digest(run.model), "accuracy": accuracy(run.model)}
