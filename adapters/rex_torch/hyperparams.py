@@ -30,7 +30,7 @@ class HyperparamScheduler(LRScheduler):
 
     After n calls of ``step()`` each has the value ``schedule(n, total_steps)``, whatever the
     optimizer was made with. A setting that is a tensor stays that tensor, filled in place:
-    ``torch.compile`` builds floats into an optimizer step, and compiles it again for each new one.
+    ``torch.compile`` compiles an optimizer step again when a float changes, but not for that.
 
     Its state is the number of steps, ``{"last_epoch": n}``, without schedules or budget: after
     ``load_state_dict`` those given here hold, from the next update on. (Load the optimizer's state
@@ -70,7 +70,6 @@ class HyperparamScheduler(LRScheduler):
         weight_decay: Given = None,
     ) -> None:
         check_optimizer(optimizer)
-        # A public total_steps would make accelerate stop early: it then counts batches as steps.
         self._budget = checked_budget(total_steps)
         self._settings: list[tuple[str, Function, list[int] | None]] = []
         self._fixed = False
