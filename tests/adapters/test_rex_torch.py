@@ -146,7 +146,6 @@ def test_one_factor_per_group():
         Join([Schedule(peak_value=0.1), Schedule(peak_value=0.01)], [0.5]),
         Restarts(Schedule(peak_value=0.1), 2),
     ],
-    ids=str,
 )
 def test_a_rate_times_a_rate_is_refused(schedule):
     with pytest.raises(ValueError, match=r"must be 1 unless absolute=True.* \(lr²\); got"):
@@ -168,7 +167,7 @@ def test_a_rate_times_a_rate_is_refused(schedule):
         Restarts(Schedule(), 2, peak_mult=0.5),
         lambda t, T: min(1.0, (t + 1) / 5),
     ],
-    ids=str,
+    ids=["profile", "bound profile", "Schedule", "Join", "Restarts", "a function"],
 )
 def test_a_factor_is_accepted(schedule):
     optimizer = sgd(PEAK)

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from accelerate import Accelerator
@@ -55,7 +56,8 @@ def test_two_processes_step_twice_an_update():
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     ranks = [
         subprocess.Popen(
-            [sys.executable, __file__],
+            [sys.executable, "-m", "tests.adapters.test_rex_torch_accelerate"],
+            cwd=Path(__file__).parents[2],
             env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
