@@ -1,0 +1,136 @@
+"""What both schedulers know of parameter groups, and of the schedules and budgets for them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.optim import Optimizer
+
+from rex_core import Join, Restarts, Schedule
+from rex_core.progress import check, known
+from rex_core.sampling import SAMPLINGS
+from rex_core.schedule import check_function
+
+Function = Callable[[Any, Any], Any]
+
+
+def value(schedule: Function, total_steps: int, t: int) -> float:
+    """The value after t steps, a plain float: `torch.load` refuses others in a safe checkpoint."""
+    return float(schedule(t, total_steps))
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Accept PyTorch's optimizers and subclasses of them."""
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(f"optimizer must be a torch.optim.Optimizer; got {optimizer!r}")
+
+
+def checked_budget(total_steps: Any) -> int:
+    """The budget, as an int."""
+    check("total_steps", total_steps, "an integer >= 1", lambda T: (T >= 1) & (T % 1 == 0))
+    seen = known(total_steps)
+    if seen is None or np.ndim(seen) != 0:
+        raise ValueError(f"total_steps must be one known integer >= 1; got {total_steps!r}")
+    return int(seen)
+
+
+def checked_count(name: str, count: Any, smallest: int) -> int:
+    """A number of steps, an int already."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < smallest:
+        raise ValueError(f"{name} must be an integer >= {smallest}; got {count!r}")
+    return count
+
+
+def per_group(name: str, schedules: Any, optimizer: Optimizer, total_steps: int) -> list[Function]:
+    """A schedule for each parameter group, which has accepted the budget."""
+    count = len(optimizer.param_groups)
+    if not isinstance(schedules, Sequence):
+        schedules = [schedules] * count
+    elif len(schedules) != count:
+        raise ValueError(
+            f"{name} must be one schedule, or a sequence with one for each of the {count} "
+            f"parameter groups; got {len(schedules)}"
+        )
+    for schedule in schedules:
+        check_function(name, schedule, others=SAMPLINGS)
+        try:
+            for t in (0, total_steps):
+                _check_value(name, schedule(t, total_steps))
+        except TypeError as error:
+            raise ValueError(f"{name} must be a function of (t, T); got {schedule!r}") from error
+        _check_value(name, peak(schedule))
+    return list(schedules)
+
+
+def _check_value(name: str, number: Any) -> None:
+    if np.ndim(known(number)) != 0:
+        raise ValueError(f"{name} must give one number at a step; got {number!r}")
+    accepted, end = ("in [0, 1)", 1.0) if name == "momentum" else ("a finite number >= 0", np.inf)
+    check(f"each value of {name}", number, accepted, lambda v: (v >= 0) & (v < end))
+
+
+def peak(schedule: Function) -> Any:
+    """The largest peak_value of the schedules in it; 1 for a function that has none."""
+    if isinstance(schedule, Join):
+        return max(map(peak, schedule.schedules))
+    if isinstance(schedule, Restarts):
+        return peak(schedule.schedule)
+    return schedule.peak_value if isinstance(schedule, Schedule) else 1.0
+
+
+def shared(schedules: Sequence[Callable[..., Any]]) -> bool:
+    """Whether all groups have the same schedule, which a group added later then gets too."""
+    return all(schedule is schedules[0] for schedule in schedules)
+
+
+def check_added(count: int, schedules: int) -> None:
+    """Refuse a group added later where none of several schedules is meant for it."""
+    if count != schedules:
+        raise ValueError(
+            "schedules must be one for all parameter groups if groups are added later; got "
+            f"{schedules} different ones, and now {count} groups"
+        )
+
+
+def own_tensors(optimizer: Optimizer, key: str) -> None:
+    """Give each group its own tensors, and the optimizer's defaults theirs.
+
+    ``SGD(groups, lr=torch.tensor(0.1))`` puts one tensor everywhere: filled for one group it would
+    change the others, and what a group added later starts from.
+    """
+    seen: set[int] = set()
+    for settings in (*optimizer.param_groups, optimizer.defaults):
+        content = settings.get(key)
+        parts = content if isinstance(content, tuple) else (content,)
+        tensors = {id(part) for part in parts if isinstance(part, Tensor)}
+        if seen & tensors:
+            settings[key] = copied(content)
+        seen |= tensors
+
+
+def copied(content: Any) -> Any:
+    """A setting of a group, in a copy that filling the group's tensors does not reach."""
+    if isinstance(content, tuple):
+        return tuple(map(copied, content))
+    return content.clone() if isinstance(content, Tensor) else content
+
+
+def put(group: dict[str, Any], key: str, number: Any) -> None:
+    """Set a setting of a group, of a pair its first; in place if it is a tensor."""
+    content = group[key]
+    if content.__class__ is float:  # The cheapest question.
+        group[key] = number
+    elif isinstance(content, Tensor):
+        content.fill_(number.squeeze() if isinstance(number, Tensor) else number)
+    elif not isinstance(content, tuple | list):
+        group[key] = number
+    elif isinstance(content[0], Tensor):
+        content[0].fill_(number)
+    else:
+        group[key] = (number, *content[1:])
+
+
+def current_rates(optimizer: Optimizer) -> list[float | Tensor]:
+    """The learning rate of each group, in copies."""
+    return [copied(group["lr"]) for group in optimizer.param_groups]

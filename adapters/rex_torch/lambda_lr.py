@@ -1,0 +1,144 @@
+"""A schedule and a budget as PyTorch's LambdaLR."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from rex_core.progress import known
+from rex_torch.groups import (
+    Function,
+    check_added,
+    check_optimizer,
+    checked_budget,
+    checked_count,
+    copied,
+    current_rates,
+    own_tensors,
+    peak,
+    per_group,
+    put,
+    shared,
+    value,
+)
+
+
+def lambda_lr(
+    optimizer: Optimizer,
+    schedule: Function | Sequence[Function],
+    total_steps: Any,
+    *,
+    absolute: bool = False,
+    last_epoch: int = -1,
+) -> LambdaLR:
+    """A schedule as the learning rate of an optimizer: a `LambdaLR`, to be stepped once an update.
+
+    After n calls of ``step()``, with lr₀ the rate that the group was given::
+
+        lr = lr₀ · schedule(n, total_steps)
+        lr = schedule(n, total_steps)        if absolute
+
+    Its state has the number of steps and lr₀, but neither schedule nor budget: after
+    ``load_state_dict`` those given here hold, from the next update on. (Load the optimizer's state
+    before it; that brings the old rate.) If one schedule serves all groups, a group that
+    ``optimizer.add_param_group`` adds follows it too, from the next ``step()``.
+
+    Args:
+        optimizer: The optimizer. A rate that is a tensor stays that tensor, filled in place.
+        schedule: A `rex_core.Schedule`, or any function of (t, T), with values >= 0; or a sequence
+            of them, one for each parameter group.
+        total_steps: The budget in calls of ``step()``, an integer >= 1.
+        absolute: Whether a schedule gives the rate, not a factor of the one that the group has.
+        last_epoch: As in PyTorch, to go on without a saved state: the number of calls of ``step()``
+            so far, less one, an integer >= -1.
+
+    Returns:
+        The scheduler. It pickles, and its state loads with ``weights_only=True``.
+
+    Raises:
+        ValueError: A schedule that is not absolute has another peak_value than 1; not one schedule
+            per group; total_steps out of range, or filled by phases; last_epoch out of range, or
+            >= 0 for groups without an "initial_lr".
+
+    >>> import torch
+    >>> from rex_core import Schedule
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(3))], lr=0.1)
+    >>> scheduler = lambda_lr(optimizer, Schedule(warmup_ratio=0.05), total_steps=1000)
+    """
+    check_optimizer(optimizer)
+    total_steps = checked_budget(total_steps)
+    schedules = per_group("schedule", schedule, optimizer, total_steps)
+    for each in schedules:
+        if not absolute and known(peak(each)) != 1:
+            raise ValueError(
+                "schedule.peak_value must be 1 unless absolute=True: LambdaLR multiplies the lr of "
+                "each group with the schedule, and a rate given to both is squared (lr²); got "
+                f"{peak(each)!r}"
+            )
+    checked_count("last_epoch", last_epoch, -1)
+    if last_epoch >= 0 and any("initial_lr" not in group for group in optimizer.param_groups):
+        raise ValueError(
+            "last_epoch must be -1 if a group has no 'initial_lr', which the optimizer's saved "
+            f"state brings; got {last_epoch!r}"
+        )
+    own_tensors(optimizer, "lr")
+    # One object for one schedule, and a partial: LambdaLR saves the attributes of other callables,
+    # and on load would bring the old budget back.
+    lambdas = {id(each): partial(value, each, total_steps) for each in schedules}
+    kind = _Rates if absolute else _Factors
+    return kind(optimizer, [lambdas[id(each)] for each in schedules], last_epoch)
+
+
+class _Factors(LambdaLR):
+    """A LambdaLR whose budget holds from when it is loaded, and that takes groups added later."""
+
+    def get_lr(self) -> list[float | Tensor]:
+        if len(self.base_lrs) != len(self.optimizer.param_groups):
+            self._take_added()
+        return self._rates()
+
+    def get_last_lr(self) -> list[float | Tensor]:
+        return current_rates(self.optimizer)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._take_added()
+        super().load_state_dict(state_dict)
+        if self.last_epoch >= 0:  # Below, it waits for its turn in a SequentialLR.
+            self._update_lr(self.last_epoch)
+
+    def _update_lr(self, epoch: int | None = None) -> None:
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            put(group, "lr", rate)
+
+    def _rates(self) -> list[float | Tensor]:
+        return [base * n for base, n in zip(self.base_lrs, self._numbers(), strict=True)]
+
+    def _numbers(self) -> list[float]:
+        """What the lambdas give; groups that share one are usual, and it is asked once."""
+        numbers: list[float] = []
+        asked = None
+        for function in self.lr_lambdas:
+            if function is not asked:
+                asked, number = function, function(self.last_epoch)
+            numbers.append(number)
+        return numbers
+
+    def _take_added(self) -> None:
+        groups, lambdas = self.optimizer.param_groups, self.lr_lambdas
+        if not shared(lambdas):
+            check_added(len(groups), len(lambdas))
+        own_tensors(self.optimizer, "lr")
+        for group in groups[len(self.base_lrs) :]:
+            self.base_lrs.append(copied(group.setdefault("initial_lr", copied(group["lr"]))))
+        lambdas += lambdas[:1] * (len(groups) - len(lambdas))
+
+
+class _Rates(_Factors):
+    """The same for lambdas that give the rate itself."""
+
+    def _rates(self) -> list[float | Tensor]:
+        return [*self._numbers()]
