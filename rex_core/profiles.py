@@ -93,6 +93,8 @@ def linear(t: Any, T: Any) -> Any:
     Source: Li, Yumer, Ramanan, "Budgeted Training: Rethinking Deep Neural Network Training Under
     Resource Constraints", ICLR 2020, arXiv 1905.04753.
     """
+    if t.__class__ is int and T.__class__ is int and 0 <= t < T:
+        return (T - t) / T
     left, spent, xp = measure(t, T)
     return ratio(left, spent, xp)
 

@@ -114,7 +114,7 @@ def check(name: str, value: Any, accepted: str, valid: Callable[[Any], Any]) -> 
     Returns:
         Whether the value is a Python number.
     """
-    if is_number(value):
+    if value.__class__ is float or is_number(value):
         if -MAX_FLOAT <= value <= MAX_FLOAT and valid(value):
             return True
     elif is_array(value):
@@ -369,6 +369,11 @@ def rationals(fraction: Any) -> tuple[Any, Any] | None:
     return numerators.reshape(seen.shape), denominators.reshape(seen.shape)
 
 
+def ceiling(n: int, d: int, T: int) -> int:
+    """⌈n·T/d⌉ of Python's integers, which have no end."""
+    return -(-n * T // d)
+
+
 def ceil_share(n: Any, d: Any, T: Any, like: Any, xp: ModuleType) -> Any:
     """⌈n·T/d⌉ for 0 <= n <= d <= 2^27, exact, no intermediate value beyond the dtype of `like`.
 
@@ -376,7 +381,7 @@ def ceil_share(n: Any, d: Any, T: Any, like: Any, xp: ModuleType) -> Any:
     largest radix that cannot overflow.
     """
     if isinstance(n, int) and isinstance(d, int) and isinstance(T, int):
-        return -(-n * T // d)
+        return ceiling(n, d, T)
     largest = d if isinstance(d, int) else int(np.max(d, initial=1))
     n, d = as_like(n, like, xp), as_like(d, like, xp)
     radix = (int(xp.iinfo(like.dtype).max) // largest + 1) // 2

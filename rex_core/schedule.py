@@ -17,6 +17,7 @@ from rex_core.progress import (
     as_float,
     boundaries,
     boundary,
+    ceiling,
     check,
     check_fractions,
     check_range,
@@ -202,7 +203,7 @@ class Schedule:
         object.__setattr__(self, "_arrays", _arrays(*parts))
         plain = all(map(is_number, numbers)) and isinstance(self.warmup_steps, int)
         object.__setattr__(self, "_plain", plain)
-        object.__setattr__(self, "_ratios", not plain or numbers[-2:] != [0, 0])
+        object.__setattr__(self, "_ratios", plain and numbers[-2:] != [0, 0])
         object.__setattr__(self, "_ends", ends)
 
     def __call__(self, t: Any, T: Any) -> Any:
@@ -213,7 +214,11 @@ class Schedule:
         """The value with another peak."""
         if self._plain and t.__class__ is int and T.__class__ is int and T > 0:
             xp: ModuleType = math
-            end, init, steps = self.end_value, self.init_value, self.warmup_steps
+            end, init = self.end_value, self.init_value
+            warmup = start = self.warmup_steps
+            if self._ratios:
+                (n, d), (m, e) = self._ends
+                warmup, start = start + ceiling(n, d, T), start + ceiling(m, e, T)
         else:
             numbers = peak, self.end_value, self.init_value, self.warmup_steps
             budget = T
@@ -222,12 +227,10 @@ class Schedule:
                 self.check_budget(budget, is_integer(T, xp))
                 check_range("warmup_steps", self.warmup_steps, 0, limits(t.dtype, xp)[1], t.dtype)
                 t = clamp(t, T, xp)
-        warmup = start = steps
-        if self._ratios:
             warmup, start = self._phases(T, steps, t, xp)
-        elif xp is math and start >= T:
-            raise _no_decay(start, T)
         if xp is math:
+            if start >= T:
+                raise _no_decay(start, T)
             if t < warmup and warmup > 0:
                 return _between(init, peak, self.warmup_profile(warmup - t, warmup))
             return _between(end, peak, self._decay(t - start, T - start))
@@ -253,8 +256,6 @@ class Schedule:
         if self.hold_ratio.__class__ is not float or self.hold_ratio:
             share = self.warmup_ratio + self.hold_ratio
             start = steps + boundary(share, self._ends[1], T, like, xp)
-        if is_number(start) and is_number(T) and start >= T:
-            raise _no_decay(start, T)
         return warmup, start
 
     def check_budget(self, T: Any, whole: bool) -> None:
