@@ -14,6 +14,7 @@ from rex_core.progress import (
     is_number,
     is_torch,
     namespace,
+    not_negative,
     where,
 )
 from rex_core.schedule import call_repr
@@ -103,9 +104,7 @@ class Plateau:
 
     def __post_init__(self) -> None:
         check("factor", self.factor, "in (0, 1)", lambda f: (f > 0) & (f < 1))
-        check(
-            "threshold", self.threshold, "a finite number >= 0", lambda d: (d >= 0) & (d < math.inf)
-        )
+        check("threshold", self.threshold, "a finite number >= 0", not_negative)
         check("min_scale", self.min_scale, "in [0, 1]", lambda s: (s >= 0) & (s <= 1))
         for name in ("patience", "cooldown"):
             check(name, getattr(self, name), f"an integer in [0, {_LARGEST}]", _is_count)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rex_core import Join, Restarts, Schedule
+from rex_core.presets import OneCycle
 from rex_core.progress import check, known
 from rex_core.sampling import SAMPLINGS
 from rex_core.schedule import check_function
@@ -45,6 +46,11 @@ def checked_count(name: str, count: Any, smallest: int) -> int:
 def per_group(name: str, schedules: Any, optimizer: Optimizer, total_steps: int) -> list[Function]:
     """A schedule for each parameter group, which has accepted the budget."""
     count = len(optimizer.param_groups)
+    if isinstance(schedules, OneCycle):
+        raise ValueError(
+            f"{name} must be one of the two schedules of one_cycle, lr=pair.lr and "
+            f"momentum=pair.momentum of a HyperparamScheduler; got {schedules!r}"
+        )
     if not isinstance(schedules, Sequence):
         schedules = [schedules] * count
     elif len(schedules) != count:
