@@ -1,6 +1,9 @@
 """What both schedulers know of parameter groups, and of the schedules and budgets for them."""
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -15,10 +18,17 @@ from rex_core.schedule import check_function
 
 Function = Callable[[Any, Any], Any]
 
+_PLACES = 32
 
-def value(schedule: Function, total_steps: int, t: int) -> float:
+
+def value(schedule: Function, total_steps: int, t: int, name: str = "schedule") -> float:
     """The value after t steps, a plain float: `torch.load` refuses others in a safe checkpoint."""
-    return float(schedule(t, total_steps))
+    number = schedule(t, total_steps)
+    # The full check takes many times longer.
+    if number.__class__ is float and 0.0 <= number < (1.0 if name == "momentum" else inf):
+        return number
+    check_value(name, number)
+    return float(number)
 
 
 def check_optimizer(optimizer: Any) -> None:
@@ -36,15 +46,35 @@ def checked_budget(total_steps: Any) -> int:
     return int(seen)
 
 
-def checked_count(name: str, count: Any, smallest: int) -> int:
-    """A number of steps, an int already."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < smallest:
-        raise ValueError(f"{name} must be an integer >= {smallest}; got {count!r}")
-    return count
+def checked_count(name: str, count: Any, smallest: int | None = None) -> int:
+    """A number of steps, an integer of any library, as an int."""
+    try:
+        number = None if isinstance(count, bool) else operator.index(count)
+    except TypeError:
+        number = None
+    if number is None or (smallest is not None and number < smallest):
+        bound = "" if smallest is None else f" >= {smallest}"
+        raise ValueError(f"{name} must be an integer{bound}; got {count!r}")
+    return number
+
+
+def saved_count(state_dict: Any) -> int:
+    """The number of steps in the state of a scheduler.
+
+    Below 0 it waits for its turn in a SequentialLR, or in one within another.
+    """
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(
+            f"state_dict must be what state_dict() of a scheduler returned; got {state_dict!r}"
+        )
+    return checked_count("last_epoch in state_dict", state_dict.get("last_epoch"))
 
 
 def per_group(name: str, schedules: Any, optimizer: Optimizer, total_steps: int) -> list[Function]:
-    """A schedule for each parameter group, which has accepted the budget."""
+    """A schedule for each parameter group, which has accepted the budget.
+
+    Schedules that are equal become one object: what shares a schedule is then known by identity.
+    """
     count = len(optimizer.param_groups)
     if isinstance(schedules, OneCycle):
         raise ValueError(
@@ -61,18 +91,19 @@ def per_group(name: str, schedules: Any, optimizer: Optimizer, total_steps: int)
     for schedule in schedules:
         check_function(name, schedule, others=SAMPLINGS)
         try:
-            for t in (0, total_steps):
-                _check_value(name, schedule(t, total_steps))
+            for t in sorted({total_steps * place // _PLACES for place in range(_PLACES + 1)}):
+                check_value(name, schedule(t, total_steps))
         except TypeError as error:
             raise ValueError(f"{name} must be a function of (t, T); got {schedule!r}") from error
-        _check_value(name, peak(schedule))
-    return list(schedules)
+        check_value(name, peak(schedule))
+    return [schedules[schedules.index(schedule)] for schedule in schedules]
 
 
-def _check_value(name: str, number: Any) -> None:
+def check_value(name: str, number: Any) -> None:
+    """Accept one number in the range of a setting."""
     if np.ndim(known(number)) != 0:
         raise ValueError(f"{name} must give one number at a step; got {number!r}")
-    accepted, end = ("in [0, 1)", 1.0) if name == "momentum" else ("a finite number >= 0", np.inf)
+    accepted, end = ("in [0, 1)", 1.0) if name == "momentum" else ("a finite number >= 0", inf)
     check(f"each value of {name}", number, accepted, lambda v: (v >= 0) & (v < end))
 
 
@@ -94,20 +125,23 @@ def check_added(count: int, schedules: int) -> None:
     """Refuse a group added later where none of several schedules is meant for it."""
     if count != schedules:
         raise ValueError(
-            "schedules must be one for all parameter groups if groups are added later; got "
-            f"{schedules} different ones, and now {count} groups"
+            "schedules must be one for all parameter groups if groups are added later; got one "
+            f"for each of {schedules}, not all equal, and now {count} groups"
         )
 
 
-def own_tensors(optimizer: Optimizer, key: str) -> None:
-    """Give each group its own tensors, and the optimizer's defaults theirs.
+def own_numbers(optimizer: Optimizer, key: str) -> None:
+    """Give each group its own tensors, the optimizer's defaults theirs, and all plain floats.
 
     ``SGD(groups, lr=torch.tensor(0.1))`` puts one tensor everywhere: filled for one group it would
-    change the others, and what a group added later starts from.
+    change the others, and what a group added later starts from. A scalar of NumPy's would come
+    back, times a factor, in a state that `torch.load` then does not read safely.
     """
     seen: set[int] = set()
     for settings in (*optimizer.param_groups, optimizer.defaults):
         content = settings.get(key)
+        if isinstance(content, np.generic):
+            settings[key] = content.item()
         parts = content if isinstance(content, tuple) else (content,)
         tensors = {id(part) for part in parts if isinstance(part, Tensor)}
         if seen & tensors:
@@ -123,8 +157,11 @@ def copied(content: Any) -> Any:
 
 
 def put(group: dict[str, Any], key: str, number: Any) -> None:
-    """Set a setting of a group, of a pair its first; in place if it is a tensor."""
-    content = group[key]
+    """Set a setting of a group, in place if it is a tensor; for momentum the first of "betas"."""
+    try:
+        content = group[key]
+    except KeyError:
+        key, content = "betas", group["betas"]
     if content.__class__ is float:  # The cheapest question.
         group[key] = number
     elif isinstance(content, Tensor):
@@ -135,6 +172,27 @@ def put(group: dict[str, Any], key: str, number: Any) -> None:
         content[0].fill_(number)
     else:
         group[key] = (number, *content[1:])
+
+
+@contextmanager
+def others_kept(
+    optimizer: Optimizer, names: Iterable[str], state_dict: Mapping[str, Any]
+) -> Iterator[None]:
+    """Undo what happens within to settings that another scheduler has changed.
+
+    They are those that differ from what the scheduler of the state, which says so, set last.
+    """
+    theirs = []
+    for name in names:
+        for group, last in zip(
+            optimizer.param_groups, state_dict.get(f"_last_{name}", ()), strict=False
+        ):
+            number = group[name] if name in group else group["betas"][0]
+            if number != last:
+                theirs.append((group, name, copied(number)))
+    yield
+    for group, name, number in theirs:
+        put(group, name, number)
 
 
 def current_rates(optimizer: Optimizer) -> list[float | Tensor]:
