@@ -1,13 +1,14 @@
 """What both schedulers know of parameter groups, and of the schedules and budgets for them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rex_core import Join, Restarts, Schedule
+from rex_core import Join, Restarts, Schedule, WallClock
+from rex_core.budget import reading
 from rex_core.progress import check, known
 from rex_core.sampling import SAMPLINGS
 from rex_core.schedule import check_function
@@ -15,9 +16,9 @@ from rex_core.schedule import check_function
 Function = Callable[[Any, Any], Any]
 
 
-def value(schedule: Function, total_steps: int, t: int) -> float:
+def value(schedule: Function, budget: int | WallClock, t: int) -> float:
     """The value after t steps, a plain float: `torch.load` refuses others in a safe checkpoint."""
-    return float(schedule(t, total_steps))
+    return float(schedule(*reading(budget, t)))
 
 
 def check_optimizer(optimizer: Any) -> None:
@@ -26,8 +27,10 @@ def check_optimizer(optimizer: Any) -> None:
         raise ValueError(f"optimizer must be a torch.optim.Optimizer; got {optimizer!r}")
 
 
-def checked_budget(total_steps: Any) -> int:
-    """The budget, as an int."""
+def checked_budget(total_steps: Any) -> int | WallClock:
+    """The budget: the clock, or an int."""
+    if isinstance(total_steps, WallClock):
+        return total_steps
     check("total_steps", total_steps, "an integer >= 1", lambda T: (T >= 1) & (T % 1 == 0))
     seen = known(total_steps)
     if seen is None or np.ndim(seen) != 0:
@@ -42,8 +45,29 @@ def checked_count(name: str, count: Any, smallest: int) -> int:
     return count
 
 
-def per_group(name: str, schedules: Any, optimizer: Optimizer, total_steps: int) -> list[Function]:
+def with_clock(state: dict[str, Any], budget: int | WallClock) -> dict[str, Any]:
+    """The state of a scheduler, and with it that of its clock."""
+    return state | {"clock": budget.state_dict()} if isinstance(budget, WallClock) else state
+
+
+def without_clock(state: Mapping[str, Any], budget: int | WallClock) -> dict[str, Any]:
+    """The state of a scheduler; what it has for a clock goes there."""
+    if isinstance(budget, WallClock):
+        if "clock" not in state:
+            raise ValueError(
+                "state_dict must have the 'clock' of a scheduler whose total_steps was a "
+                "WallClock: without it, the time that was spent would be given again; got "
+                f"{list(state)}"
+            )
+        budget.load_state_dict(state["clock"])
+    return {key: content for key, content in state.items() if key != "clock"}
+
+
+def per_group(
+    name: str, schedules: Any, optimizer: Optimizer, budget: int | WallClock
+) -> list[Function]:
     """A schedule for each parameter group, which has accepted the budget."""
+    _, T = reading(budget, 0)
     count = len(optimizer.param_groups)
     if not isinstance(schedules, Sequence):
         schedules = [schedules] * count
@@ -55,8 +79,8 @@ def per_group(name: str, schedules: Any, optimizer: Optimizer, total_steps: int)
     for schedule in schedules:
         check_function(name, schedule, others=SAMPLINGS)
         try:
-            for t in (0, total_steps):
-                _check_value(name, schedule(t, total_steps))
+            for t in (0, T):
+                _check_value(name, schedule(t, T))
         except TypeError as error:
             raise ValueError(f"{name} must be a function of (t, T); got {schedule!r}") from error
         _check_value(name, peak(schedule))

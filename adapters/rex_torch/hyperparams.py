@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from rex_core.budget import reading
 from rex_torch.groups import (
     Function,
     check_added,
@@ -20,6 +21,8 @@ from rex_torch.groups import (
     put,
     shared,
     value,
+    with_clock,
+    without_clock,
 )
 
 Given = Function | Sequence[Function] | None
@@ -39,7 +42,8 @@ class HyperparamScheduler(LRScheduler):
 
     Args:
         optimizer: The optimizer.
-        total_steps: The budget in calls of ``step()``, an integer >= 1.
+        total_steps: The budget in calls of ``step()``, an integer >= 1; or a `rex_core.WallClock`,
+            which is read at each of them. The state then has the time that it shows, too.
         lr: A `rex_core.Schedule` of the learning rate, or any function of (t, T), with values >= 0;
             or a sequence of them, one for each parameter group.
         momentum: The same, with values in [0, 1), for "momentum" or, in groups that have none, the
@@ -104,16 +108,20 @@ class HyperparamScheduler(LRScheduler):
         return self.get_lr()
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps: ``{"last_epoch": n}``."""
-        return {"last_epoch": self.last_epoch}
+        """The number of steps: ``{"last_epoch": n}``; with a clock, its state as well."""
+        return with_clock({"last_epoch": self.last_epoch}, self._budget)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go to the number of steps in a state; one of PyTorch's other schedulers has it too.
 
+        With a clock, that goes to the time in the state.
+
         Raises:
-            ValueError: The state has no number of steps, "last_epoch".
+            ValueError: The state has no number of steps, "last_epoch", or no "clock" for a clock.
         """
-        self.last_epoch = checked_count("last_epoch", state_dict.get("last_epoch"), -1)
+        count = checked_count("last_epoch", state_dict.get("last_epoch"), -1)
+        without_clock(state_dict, self._budget)
+        self.last_epoch = count
         if self.last_epoch >= 0:  # Below, it waits for its turn in a SequentialLR.
             self._update_lr(self.last_epoch)
 
@@ -142,8 +150,9 @@ class HyperparamScheduler(LRScheduler):
         groups = self.optimizer.param_groups
         if self._fixed:
             check_added(len(groups), len(self.base_lrs))
+        now, T = reading(self._budget, t)
         for key, schedule, chosen in self._settings:
-            number = value(schedule, self._budget, t)
+            number = value(schedule, T, now)
             for group in groups if chosen is None else [groups[i] for i in chosen]:
                 put(group, key, number)
         self.last_epoch = t
