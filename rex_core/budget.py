@@ -130,13 +130,14 @@ class WallClock:
             rate = schedule(clock.t, clock.T)
             ...
 
-    What comes after the line that makes the clock counts, compilation too; make it later, or pause
+    Everything after the line that makes the clock counts, compilation too: make it later, or pause
     it, to have that free. It follows `time.monotonic`, which no change of the system's time
-    affects. In the adapters that ask a schedule from Python a clock may take the place of
-    total_steps.
+    affects. Where a device works behind Python's back, wait for its results before looking at t.
+    In the adapters that ask a schedule from Python a clock may take the place of total_steps.
 
     A checkpoint holds ``clock.state_dict()``; the clock of the next process, once it has loaded
     that, goes on from there, and the time between does not count. A pickled clock does the same.
+    To go back to an earlier checkpoint within a run gives the time since then again.
 
     Args:
         seconds: T, finite and > 0.

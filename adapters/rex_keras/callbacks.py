@@ -6,19 +6,22 @@ from typing import Any
 
 import keras
 
-from rex_keras.schedules import check_budget
+from rex_core import WallClock
+from rex_core.budget import reading
+from rex_keras.schedules import check_budget, check_schedule
 
 
 def learning_rate_scheduler(
-    schedule: Callable[[Any, Any], Any], epochs: int
+    schedule: Callable[[Any, Any], Any], epochs: int | WallClock
 ) -> keras.callbacks.LearningRateScheduler:
     """A schedule read once per epoch: epoch -> schedule(epoch, epochs).
 
-    The epoch is the one that ``fit`` counts, from ``initial_epoch`` on.
+    The epoch is the one that ``fit`` counts, from ``initial_epoch`` on. A clock is read instead, if
+    that is the budget, and ``fit`` ends with the epoch in which the time is up.
 
     Args:
         schedule: A `rex_core.Schedule`, or any function of (t, T).
-        epochs: The budget in epochs, in [1, 2^31 - 1].
+        epochs: The budget in epochs, in [1, 2^31 - 1], or a `rex_core.WallClock`.
 
     Returns:
         A ``keras.callbacks.LearningRateScheduler``, for an optimizer whose learning_rate is a
@@ -31,11 +34,15 @@ def learning_rate_scheduler(
     >>> from rex_core import Schedule
     >>> callback = learning_rate_scheduler(Schedule(peak_value=0.1), epochs=30)
     """
-    return _EpochScheduler(partial(_value, schedule, check_budget(schedule, "epochs", epochs)))
+    return _EpochScheduler(schedule, _budget(schedule, "epochs", epochs))
 
 
 class BatchLearningRateScheduler(keras.callbacks.Callback):
     """A schedule read at every batch: the rate is schedule(optimizer.iterations, total_steps).
+
+    With a clock for a budget it is schedule(clock.t, clock.T), and ``fit`` ends with the batch in
+    which the time is up. The time is not saved with the model: save ``clock.state_dict()`` beside
+    it, and load that into the clock of the run that goes on.
 
     The optimizer counts its updates, gradient accumulation included, and saves the count with the
     model; the callback keeps none of its own. It therefore waits for each batch to be computed;
@@ -45,7 +52,7 @@ class BatchLearningRateScheduler(keras.callbacks.Callback):
 
     Args:
         schedule: A `rex_core.Schedule`, or any function of (t, T).
-        total_steps: The budget in updates, in [1, 2^31 - 1].
+        total_steps: The budget in updates, in [1, 2^31 - 1], or a `rex_core.WallClock`.
 
     Raises:
         ValueError: total_steps is out of range, the schedule's phases fill it, or the schedule is a
@@ -55,9 +62,9 @@ class BatchLearningRateScheduler(keras.callbacks.Callback):
     >>> callback = BatchLearningRateScheduler(Schedule(peak_value=0.1), total_steps=1000)
     """
 
-    def __init__(self, schedule: Callable[[Any, Any], Any], total_steps: int) -> None:
+    def __init__(self, schedule: Callable[[Any, Any], Any], total_steps: int | WallClock) -> None:
         super().__init__()
-        self.total_steps = check_budget(schedule, "total_steps", total_steps)
+        self.total_steps = _budget(schedule, "total_steps", total_steps)
         self.schedule = schedule
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -77,10 +84,38 @@ class BatchLearningRateScheduler(keras.callbacks.Callback):
             count = int(optimizer.iterations)
             optimizer.learning_rate = _value(self.schedule, self.total_steps, count)
 
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """End ``fit`` when the time is up."""
+        if _is_up(self.total_steps):
+            self.model.stop_training = True
+
 
 class _EpochScheduler(keras.callbacks.LearningRateScheduler):
+    def __init__(self, schedule: Callable[[Any, Any], Any], epochs: int | WallClock) -> None:
+        super().__init__(partial(_value, schedule, epochs))
+        self.epochs = epochs
+
     def on_train_begin(self, logs: Any = None) -> None:
         _settable(self.model)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        if _is_up(self.epochs):
+            self.model.stop_training = True
+
+
+def _budget(
+    schedule: Callable[[Any, Any], Any], name: str, budget: int | WallClock
+) -> int | WallClock:
+    """The budget, once the schedule has accepted it."""
+    if isinstance(budget, WallClock):
+        check_schedule(schedule, budget.T)
+        return budget
+    return check_budget(schedule, name, budget)
+
+
+def _is_up(budget: int | WallClock) -> bool:
+    return isinstance(budget, WallClock) and budget.t >= budget.T
 
 
 def _optimizers(model: Any) -> list[Any]:
@@ -105,6 +140,6 @@ def _settable(model: Any) -> None:
 
 
 def _value(
-    schedule: Callable[[Any, Any], Any], total: int, spent: int, previous: Any = None
+    schedule: Callable[[Any, Any], Any], budget: int | WallClock, spent: int, previous: Any = None
 ) -> float:
-    return float(schedule(spent, total))
+    return float(schedule(*reading(budget, spent)))

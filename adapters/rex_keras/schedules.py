@@ -108,17 +108,22 @@ def check_integer(name: str, value: Any) -> int:
 
 def check_budget(schedule: Callable[[Any, Any], Any], name: str, budget: Any) -> int:
     """The budget as a Python int, once the schedule has accepted it."""
+    total = check_integer(name, budget)
+    check_schedule(schedule, total)
+    return total
+
+
+def check_schedule(schedule: Callable[[Any, Any], Any], T: float) -> None:
+    """Accept functions of (t, T) that give one number, and accept the budget."""
     if isinstance(schedule, tuple):
         raise ValueError(
             "schedule must be one function of (t, T), for the rate: Keras cannot schedule momentum "
             f"on every backend; got {schedule!r}"
         )
     check_function("schedule", schedule)
-    total = check_integer(name, budget)
     try:
-        value = schedule(0, total)
+        value = schedule(0, T)
     except TypeError as error:
         raise ValueError(f"schedule must be a function of (t, T); got {schedule!r}") from error
     if np.ndim(value) != 0:
         raise ValueError(f"schedule must give one number for one step; got {value!r}")
-    return total

@@ -61,8 +61,8 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
 
         optax.tree_utils.tree_set(opt_state, total_steps=jnp.int32(2000))
 
-    Extra arguments ``t=`` and ``T=`` of ``update`` take the place of the two counters, in any unit
-    (seconds, tokens), for that update.
+    Extra arguments ``t=`` and ``T=`` of ``update`` take the place of the two counters, in any unit,
+    for that update: tokens, or the seconds of a `rex_core.WallClock`, ``t=clock.t, T=clock.T``.
 
     Args:
         schedule: A `rex_core.Schedule`, or any function of (t, T).

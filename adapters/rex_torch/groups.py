@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rex_core import Join, Restarts, Schedule
+from rex_core import Join, Restarts, Schedule, WallClock
+from rex_core.budget import reading
 from rex_core.presets import OneCycle
 from rex_core.progress import check, known
 from rex_core.sampling import SAMPLINGS
@@ -21,9 +22,9 @@ Function = Callable[[Any, Any], Any]
 _PLACES = 32
 
 
-def value(schedule: Function, total_steps: int, t: int, name: str = "schedule") -> float:
+def value(schedule: Function, budget: Any, t: Any, name: str = "schedule") -> float:
     """The value after t steps, a plain float: `torch.load` refuses others in a safe checkpoint."""
-    number = schedule(t, total_steps)
+    number = schedule(*reading(budget, t))
     # The full check takes many times longer.
     if number.__class__ is float and 0.0 <= number < (1.0 if name == "momentum" else inf):
         return number
@@ -37,8 +38,10 @@ def check_optimizer(optimizer: Any) -> None:
         raise ValueError(f"optimizer must be a torch.optim.Optimizer; got {optimizer!r}")
 
 
-def checked_budget(total_steps: Any) -> int:
-    """The budget, as an int."""
+def checked_budget(total_steps: Any) -> int | WallClock:
+    """The budget: the clock, or an int."""
+    if isinstance(total_steps, WallClock):
+        return total_steps
     check("total_steps", total_steps, "an integer >= 1", lambda T: (T >= 1) & (T % 1 == 0))
     seen = known(total_steps)
     if seen is None or np.ndim(seen) != 0:
@@ -70,11 +73,32 @@ def saved_count(state_dict: Any) -> int:
     return checked_count("last_epoch in state_dict", state_dict.get("last_epoch"))
 
 
-def per_group(name: str, schedules: Any, optimizer: Optimizer, total_steps: int) -> list[Function]:
+def with_clock(state: dict[str, Any], budget: int | WallClock) -> dict[str, Any]:
+    """The state of a scheduler, and with it that of its clock."""
+    return state | {"clock": budget.state_dict()} if isinstance(budget, WallClock) else state
+
+
+def without_clock(state: Mapping[str, Any], budget: int | WallClock) -> dict[str, Any]:
+    """The state of a scheduler; what it has for a clock goes there."""
+    if isinstance(budget, WallClock):
+        if "clock" not in state:
+            raise ValueError(
+                "state_dict must have the 'clock' of a scheduler whose total_steps was a "
+                "WallClock: without it, the time that was spent would be given again; got "
+                f"{list(state)}"
+            )
+        budget.load_state_dict(state["clock"])
+    return {key: content for key, content in state.items() if key != "clock"}
+
+
+def per_group(
+    name: str, schedules: Any, optimizer: Optimizer, budget: int | WallClock
+) -> list[Function]:
     """A schedule for each parameter group, which has accepted the budget.
 
     Schedules that are equal become one object: what shares a schedule is then known by identity.
     """
+    _, T = reading(budget, 0)
     count = len(optimizer.param_groups)
     if isinstance(schedules, OneCycle):
         raise ValueError(
@@ -91,8 +115,8 @@ def per_group(name: str, schedules: Any, optimizer: Optimizer, total_steps: int)
     for schedule in schedules:
         check_function(name, schedule, others=SAMPLINGS)
         try:
-            for t in sorted({total_steps * place // _PLACES for place in range(_PLACES + 1)}):
-                check_value(name, schedule(t, total_steps))
+            for t in sorted({type(T)(T * place / _PLACES) for place in range(_PLACES + 1)}):
+                check_value(name, schedule(t, T))
         except TypeError as error:
             raise ValueError(f"{name} must be a function of (t, T); got {schedule!r}") from error
         check_value(name, peak(schedule))
@@ -176,19 +200,18 @@ def put(group: dict[str, Any], key: str, number: Any) -> None:
 
 @contextmanager
 def others_kept(
-    optimizer: Optimizer, names: Iterable[str], state_dict: Mapping[str, Any]
+    optimizer: Optimizer, names: Iterable[str], now: Mapping[str, Any], saved: Mapping[str, Any]
 ) -> Iterator[None]:
     """Undo what happens within to settings that another scheduler has changed.
 
-    They are those that differ from what the scheduler of the state, which says so, set last.
+    They are those that differ from what the scheduler set last, by its state now and as saved.
     """
     theirs = []
     for name in names:
-        for group, last in zip(
-            optimizer.param_groups, state_dict.get(f"_last_{name}", ()), strict=False
-        ):
+        lasts = (state.get(f"_last_{name}", ()) for state in (now, saved))
+        for group, mine, last in zip(optimizer.param_groups, *lasts, strict=False):
             number = group[name] if name in group else group["betas"][0]
-            if number != last:
+            if number not in (mine, last):
                 theirs.append((group, name, copied(number)))
     yield
     for group, name, number in theirs:

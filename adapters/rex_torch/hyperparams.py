@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from rex_core.budget import reading
 from rex_torch.groups import (
     Function,
     check_added,
@@ -24,6 +25,8 @@ from rex_torch.groups import (
     saved_count,
     shared,
     value,
+    with_clock,
+    without_clock,
 )
 
 Given = Function | Sequence[Function] | None
@@ -57,7 +60,8 @@ class HyperparamScheduler(LRScheduler):
 
     Args:
         optimizer: The optimizer.
-        total_steps: The budget in calls of ``step()``, an integer >= 1.
+        total_steps: The budget in calls of ``step()``, an integer >= 1; or a `rex_core.WallClock`,
+            which is read at each of them. The state then has the time that it shows, too.
         lr: A `rex_core.Schedule` of the learning rate, or any function of (t, T), with values >= 0;
             or a sequence of them, one for each parameter group.
         momentum: The same, with values in [0, 1), for "momentum" or, in a group that has none, the
@@ -124,25 +128,32 @@ class HyperparamScheduler(LRScheduler):
         return self.get_lr()
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps, "last_epoch", and the values set last, "_last_lr" and so on."""
+        """The number of steps, "last_epoch", and the values set last, "_last_lr" and so on.
+
+        With a clock, its state as well.
+        """
         state: dict[str, Any] = {"last_epoch": self.last_epoch}
         count = len(self.optimizer.param_groups)
         for setting in self._settings:
             last = state.setdefault(f"_last_{setting.name}", [None] * count)
             for index in range(count) if setting.chosen is None else setting.chosen:
                 last[index] = setting.last
-        return state
+        return with_clock(state, self._budget)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go to the number of steps in a state; one of PyTorch's other schedulers has it too.
 
+        With a clock, that goes to the time in the state.
+
         Raises:
-            ValueError: The state has no number of steps, "last_epoch".
+            ValueError: The state has no number of steps, "last_epoch", or no "clock" for a clock.
         """
-        self.last_epoch = saved_count(state_dict)
+        count = saved_count(state_dict)
+        without_clock(state_dict, self._budget)
+        self.last_epoch = count
         if self.last_epoch >= 0:
             names = {setting.name for setting in self._settings}
-            with others_kept(self.optimizer, names, state_dict):
+            with others_kept(self.optimizer, names, self.state_dict(), state_dict):
                 self._update_lr(self.last_epoch)
 
     def _add(self, name: str, schedules: list[Function], optimizer: Optimizer) -> None:
@@ -172,9 +183,10 @@ class HyperparamScheduler(LRScheduler):
         groups = self.optimizer.param_groups
         if self._fixed:
             check_added(len(groups), len(self.base_lrs))
+        now, T = reading(self._budget, t)
         for setting in self._settings:
             name, chosen = setting.name, setting.chosen
-            setting.last = number = value(setting.schedule, self._budget, t, name)
+            setting.last = number = value(setting.schedule, T, now, name)
             for group in groups if chosen is None else [groups[i] for i in chosen]:
                 put(group, name, number)
         self.last_epoch = t

@@ -25,6 +25,8 @@ from rex_torch.groups import (
     saved_count,
     shared,
     value,
+    with_clock,
+    without_clock,
 )
 
 
@@ -53,7 +55,8 @@ def lambda_lr(
         optimizer: The optimizer. A rate that is a tensor stays that tensor, filled in place.
         schedule: A `rex_core.Schedule`, or any function of (t, T), with values >= 0; or a sequence
             of them, one for each parameter group.
-        total_steps: The budget in calls of ``step()``, an integer >= 1.
+        total_steps: The budget in calls of ``step()``, an integer >= 1; or a `rex_core.WallClock`,
+            which is read at each of them. The state then has the time that it shows, too.
         absolute: Whether a schedule gives the rate, not a factor of the one that the group has.
         last_epoch: As in PyTorch, to go on without a saved state: the number of calls of ``step()``
             so far, less one, an integer >= -1.
@@ -73,8 +76,8 @@ def lambda_lr(
     >>> scheduler = lambda_lr(optimizer, Schedule(warmup_ratio=0.05), total_steps=1000)
     """
     check_optimizer(optimizer)
-    total_steps = checked_budget(total_steps)
-    schedules = per_group("schedule", schedule, optimizer, total_steps)
+    budget = checked_budget(total_steps)
+    schedules = per_group("schedule", schedule, optimizer, budget)
     for each in schedules:
         if not absolute and known(peak(each)) != 1:
             raise ValueError(
@@ -92,7 +95,7 @@ def lambda_lr(
         own_numbers(optimizer, key)
     # One object for one schedule, and a partial: LambdaLR saves the attributes of other callables,
     # and on load would bring the old budget back.
-    lambdas = {id(each): partial(value, each, total_steps) for each in schedules}
+    lambdas = {id(each): partial(value, each, budget) for each in schedules}
     kind = _Rates if absolute else _Factors
     return kind(optimizer, [lambdas[id(each)] for each in schedules], last_epoch)
 
@@ -109,15 +112,17 @@ class _Factors(LambdaLR):
         return current_rates(self.optimizer)
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"_last_lr": [float(rate) for rate in self._last_lr]}
+        state = super().state_dict() | {"_last_lr": [float(rate) for rate in self._last_lr]}
+        return with_clock(state, self._budget)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         saved_count(state_dict)
         self._check_groups(state_dict)
         self._take_added()
-        super().load_state_dict(state_dict)
+        now = self.state_dict()
+        super().load_state_dict(without_clock(state_dict, self._budget))
         if self.last_epoch >= 0:
-            with others_kept(self.optimizer, ["lr"], state_dict):
+            with others_kept(self.optimizer, ["lr"], now, state_dict):
                 self._update_lr(self.last_epoch)
 
     def _check_groups(self, state_dict: dict[str, Any]) -> None:
@@ -135,6 +140,11 @@ class _Factors(LambdaLR):
         self._last_lr = self.get_lr()
         for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
             put(group, "lr", rate)
+
+    @property
+    def _budget(self) -> Any:
+        function: Any = self.lr_lambdas[0]
+        return function.args[1]
 
     def _rates(self) -> list[float | Tensor]:
         return [base * n for base, n in zip(self.base_lrs, self._numbers(), strict=True)]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from rex_core import (
     Join,
     Restarts,
     Schedule,
+    WallClock,
     bind,
     constant,
     cosine,
@@ -353,6 +355,62 @@ def test_data_names_functions_and_imports_nothing():
     config["schedule"]["profile"] = {"function": "os.system"}
     with pytest.raises(ValueError, match=r"function must be one of rex, .*; got 'os.system'"):
         as_schedule(RATE, 12).from_config(config)
+
+
+class Times(keras.callbacks.Callback):
+    """When batches began, before their rate was set, and that rate."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock, self.times, self.rates, self.losses = clock, [], [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.times.append(self.clock.t)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.rates.append(float(self.model.optimizer.learning_rate))
+        self.losses.append(float(logs["loss"]))
+
+
+def test_a_run_of_one_second():
+    """Stopped half-way and begun again, with what it had left."""
+    rate = Schedule(linear, peak_value=0.3, end_value=0.001)
+    model = network(keras.optimizers.SGD(0.5, momentum=0.9))
+    train(model, 1)  # Compiled, for free.
+    state = {"t": 0}
+    for T in (0.5, 1):
+        clock = WallClock(T)
+        clock.load_state_dict(state)
+        count, times = updates(model), Times(clock)
+        before = time.monotonic()
+        left = T - clock.t
+        train(model, 10**6, [times, BatchLearningRateScheduler(rate, clock)])
+        assert time.monotonic() - before >= left
+        # Between a look at the clock and the next batch the time can be up, too.
+        assert times.times[-2] < T <= clock.t
+        assert updates(model) == count + len(times.rates)
+        for value, first, last in zip(
+            times.rates, times.times, [*times.times[1:], clock.t], strict=True
+        ):
+            assert rate(last, T) * (1 - 1e-6) <= value <= rate(first, T) * (1 + 1e-6)
+        state = clock.state_dict()
+    assert np.mean(times.losses[-10:]) < 0.5
+
+
+def test_a_run_of_epochs_ends_on_time():
+    model = network(keras.optimizers.SGD(0.5))
+    train(model, 1)
+    clock = WallClock(0.5)
+    callback = learning_rate_scheduler(Schedule(linear, peak_value=0.25), clock)
+    rates = train(model, 10**6, [callback])["learning_rate"]
+    assert clock.t >= 0.5
+    assert 0.25 > rates[0] > rates[-1] >= 0
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_a_clock_is_no_budget_of_a_compiled_schedule():
+    with pytest.raises(ValueError, match=r"total_steps must be an integer .* got <WallClock"):
+        as_schedule(RATE, WallClock(60))
 
 
 MAKE = {
