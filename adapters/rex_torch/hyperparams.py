@@ -20,7 +20,6 @@ from rex_torch.groups import (
     per_group,
     put,
     shared,
-    value,
     with_clock,
     without_clock,
 )
@@ -152,7 +151,7 @@ class HyperparamScheduler(LRScheduler):
             check_added(len(groups), len(self.base_lrs))
         now, T = reading(self._budget, t)
         for key, schedule, chosen in self._settings:
-            number = value(schedule, T, now)
+            number = float(schedule(now, T))
             for group in groups if chosen is None else [groups[i] for i in chosen]:
                 put(group, key, number)
         self.last_epoch = t

@@ -189,7 +189,7 @@ def saved_time(path):
 
 def test_killed_and_resumed(tmp_path):
     """What is left is spent; neither the time away is, nor any time twice."""
-    seconds, path = 1.5, tmp_path / "state"
+    seconds, path = 2, tmp_path / "state"
     job = {"seconds": seconds, "path": str(path)}
     process = python(job)
     deadline = time.monotonic() + 60
