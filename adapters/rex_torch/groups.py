@@ -22,9 +22,13 @@ Function = Callable[[Any, Any], Any]
 _PLACES = 32
 
 
-def value(schedule: Function, budget: Any, t: Any, name: str = "schedule") -> float:
-    """The value after t steps, a plain float: `torch.load` refuses others in a safe checkpoint."""
-    number = schedule(*reading(budget, t))
+def value(schedule: Function, budget: int | WallClock, t: int) -> float:
+    """The value after t steps."""
+    return checked_value("schedule", schedule(*reading(budget, t)))
+
+
+def checked_value(name: str, number: Any) -> float:
+    """The value as a plain float: `torch.load` refuses others in a safe checkpoint."""
     # The full check takes many times longer.
     if number.__class__ is float and 0.0 <= number < (1.0 if name == "momentum" else inf):
         return number
@@ -200,18 +204,18 @@ def put(group: dict[str, Any], key: str, number: Any) -> None:
 
 @contextmanager
 def others_kept(
-    optimizer: Optimizer, names: Iterable[str], now: Mapping[str, Any], saved: Mapping[str, Any]
+    optimizer: Optimizer, names: Iterable[str], state_dict: Mapping[str, Any]
 ) -> Iterator[None]:
     """Undo what happens within to settings that another scheduler has changed.
 
-    They are those that differ from what the scheduler set last, by its state now and as saved.
+    They are those that differ from what the scheduler of the state, which says so, set last.
     """
     theirs = []
     for name in names:
-        lasts = (state.get(f"_last_{name}", ()) for state in (now, saved))
-        for group, mine, last in zip(optimizer.param_groups, *lasts, strict=False):
+        lasts = state_dict.get(f"_last_{name}", ())
+        for group, last in zip(optimizer.param_groups, lasts, strict=False):
             number = group[name] if name in group else group["betas"][0]
-            if number not in (mine, last):
+            if number != last:
                 theirs.append((group, name, copied(number)))
     yield
     for group, name, number in theirs:

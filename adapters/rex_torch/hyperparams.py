@@ -17,6 +17,7 @@ from rex_torch.groups import (
     check_optimizer,
     checked_budget,
     checked_count,
+    checked_value,
     current_rates,
     others_kept,
     own_numbers,
@@ -24,7 +25,6 @@ from rex_torch.groups import (
     put,
     saved_count,
     shared,
-    value,
     with_clock,
     without_clock,
 )
@@ -153,7 +153,7 @@ class HyperparamScheduler(LRScheduler):
         self.last_epoch = count
         if self.last_epoch >= 0:
             names = {setting.name for setting in self._settings}
-            with others_kept(self.optimizer, names, self.state_dict(), state_dict):
+            with others_kept(self.optimizer, names, state_dict):
                 self._update_lr(self.last_epoch)
 
     def _add(self, name: str, schedules: list[Function], optimizer: Optimizer) -> None:
@@ -186,7 +186,7 @@ class HyperparamScheduler(LRScheduler):
         now, T = reading(self._budget, t)
         for setting in self._settings:
             name, chosen = setting.name, setting.chosen
-            setting.last = number = value(setting.schedule, T, now, name)
+            setting.last = number = checked_value(name, setting.schedule(now, T))
             for group in groups if chosen is None else [groups[i] for i in chosen]:
                 put(group, name, number)
         self.last_epoch = t

@@ -119,10 +119,9 @@ class _Factors(LambdaLR):
         saved_count(state_dict)
         self._check_groups(state_dict)
         self._take_added()
-        now = self.state_dict()
         super().load_state_dict(without_clock(state_dict, self._budget))
         if self.last_epoch >= 0:
-            with others_kept(self.optimizer, ["lr"], now, state_dict):
+            with others_kept(self.optimizer, ["lr"], state_dict):
                 self._update_lr(self.last_epoch)
 
     def _check_groups(self, state_dict: dict[str, Any]) -> None:
