@@ -19,7 +19,6 @@ import math
 from typing import Any
 
 from rex_core.progress import (
-    MAX_FLOAT,
     as_float,
     boundaries,
     check,
@@ -34,6 +33,7 @@ from rex_core.progress import (
 )
 
 _PAPER = 0.5
+_BEYOND = 2**1023  # Where integers have no float.
 
 
 def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
@@ -95,7 +95,7 @@ def linear(t: Any, T: Any) -> Any:
     Source: Li, Yumer, Ramanan, "Budgeted Training: Rethinking Deep Neural Network Training Under
     Resource Constraints", ICLR 2020, arXiv 1905.04753.
     """
-    if t.__class__ is int and T.__class__ is int and 0 <= t < T < MAX_FLOAT:
+    if t.__class__ is int and T.__class__ is int and 0 <= t < T < _BEYOND:
         return (T - t) / T
     left, spent, xp = measure(t, T)
     return ratio(left, spent, xp)

@@ -233,7 +233,8 @@ class Schedule:
             warmup = start = self.warmup_steps
             if self._ratios:
                 (n, d), (m, e) = self._ends
-                warmup, start = start + ceiling(n, d, T), start + ceiling(m, e, T)
+                warmup = start + ceiling(n, d, T)
+                start = warmup if m == n and e == d else start + ceiling(m, e, T)
         else:
             numbers = peak, self.end_value, self.init_value, self.warmup_steps
             budget = T

@@ -20,6 +20,7 @@ from rex_core.schedule import check_function
 Function = Callable[[Any, Any], Any]
 
 _PLACES = 32
+ENDS = {"schedule": inf, "lr": inf, "momentum": 1.0, "weight_decay": inf}
 
 
 def value(schedule: Function, budget: int | WallClock, t: int) -> float:
@@ -29,10 +30,9 @@ def value(schedule: Function, budget: int | WallClock, t: int) -> float:
 
 def checked_value(name: str, number: Any) -> float:
     """The value as a plain float: `torch.load` refuses others in a safe checkpoint."""
-    # The full check takes many times longer.
-    if number.__class__ is float and 0.0 <= number < (1.0 if name == "momentum" else inf):
+    if number.__class__ is float and 0.0 <= number < ENDS[name]:
         return number
-    check_value(name, number)
+    check_value(name, number)  # It takes many times longer.
     return float(number)
 
 
@@ -131,8 +131,8 @@ def check_value(name: str, number: Any) -> None:
     """Accept one number in the range of a setting."""
     if np.ndim(known(number)) != 0:
         raise ValueError(f"{name} must give one number at a step; got {number!r}")
-    accepted, end = ("in [0, 1)", 1.0) if name == "momentum" else ("a finite number >= 0", inf)
-    check(f"each value of {name}", number, accepted, lambda v: (v >= 0) & (v < end))
+    accepted = "in [0, 1)" if ENDS[name] == 1 else "a finite number >= 0"
+    check(f"each value of {name}", number, accepted, lambda v: (v >= 0) & (v < ENDS[name]))
 
 
 def peak(schedule: Function) -> Any:

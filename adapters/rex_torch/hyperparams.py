@@ -183,7 +183,8 @@ class HyperparamScheduler(LRScheduler):
         groups = self.optimizer.param_groups
         if self._fixed:
             check_added(len(groups), len(self.base_lrs))
-        now, T = reading(self._budget, t)
+        budget = self._budget
+        now, T = (t, budget) if isinstance(budget, int) else reading(budget, t)
         for setting in self._settings:
             name, chosen = setting.name, setting.chosen
             setting.last = number = checked_value(name, setting.schedule(now, T))
