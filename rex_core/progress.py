@@ -310,8 +310,7 @@ def quotient(part: Any, rest: Any, xp: ModuleType) -> tuple[Any, Any]:
     coarse = nearest / GRID
     if not is_integer(part, xp):
         return coarse, rounded - coarse
-    if not is_number(part):
-        nearest = xp.astype(nearest, part.dtype)
+    nearest = int(nearest) if is_number(part) else xp.astype(nearest, part.dtype)
     total = part + rest
     beyond = (part - nearest * (total // GRID)) * GRID - nearest * (total % GRID)
     return coarse, as_float(beyond, xp) / as_float(total, xp) / GRID

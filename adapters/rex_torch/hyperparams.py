@@ -60,8 +60,9 @@ class HyperparamScheduler(LRScheduler):
 
     Args:
         optimizer: The optimizer.
-        total_steps: The budget in calls of ``step()``, an integer >= 1; or a `rex_core.WallClock`,
-            which is read at each of them. The state then has the time that it shows, too.
+        total_steps: The budget in calls of ``step()``, an integer >= 1, or in any unit that each of
+            them is told the count of, as in ``step(tokens)``; or a `rex_core.WallClock`, which is
+            read at each of them. The state then has the time that it shows, too.
         lr: A `rex_core.Schedule` of the learning rate, or any function of (t, T), with values >= 0;
             or a sequence of them, one for each parameter group.
         momentum: The same, with values in [0, 1), for "momentum" or, in a group that has none, the
@@ -109,6 +110,7 @@ class HyperparamScheduler(LRScheduler):
 
         Args:
             epoch: The number of updates before it, an integer >= 0; one more than now by default.
+                Or that of tokens, if the budget is one of tokens.
 
         Raises:
             ValueError: epoch or a value is out of range; a group was added and the schedules
