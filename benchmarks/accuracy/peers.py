@@ -169,7 +169,7 @@ def torch() -> list[Peer]:
         for profile, (name, make) in makers.items()
         for peer in (
             Peer("PyTorch", name, profile, "Python", stepped(make), STEPPABLE, walk),
-            _python("PyTorch", f"{name}, closed form", profile, _closed(make), jump),
+            _python("PyTorch", f"{name} (closed form)", profile, _closed(make), jump),
         )
     ]
 

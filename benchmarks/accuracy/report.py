@@ -179,11 +179,11 @@ def _behaviour(subjects: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _notes(content: Mapping[str, Any]) -> str:
-    notes: dict[str, dict[str, None]] = {}
+    notes: dict[tuple[str, str], dict[str, None]] = {}
     for schedule in content["schedules"]:
         if schedule["note"]:
-            notes.setdefault(schedule["note"], {})[_name(schedule)] = None
-    lines = [f"* {', '.join(names)}: {note}." for note, names in notes.items()]
+            notes.setdefault((schedule["library"], schedule["note"]), {})[schedule["name"]] = None
+    lines = [f"* {library} {', '.join(names)}: {note}." for (library, note), names in notes.items()]
     lines += [f"* {library}: {why}." for library, why in content["missing"].items()]
     return "\n".join(lines)
 

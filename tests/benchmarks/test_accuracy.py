@@ -19,6 +19,9 @@ from benchmarks.accuracy.frameworks import optimizer
 from benchmarks.accuracy.peers import Peer
 from benchmarks.accuracy.study import study
 
+# One worker makes the small run.
+pytestmark = pytest.mark.xdist_group("accuracy")
+
 BOUNDS = {"rex": 4, "linear": 4, "step": 4, "constant": 4}
 
 
