@@ -36,9 +36,11 @@ clean: ## remove caches and build output; the environments stay
 	@touch $@
 
 # torch comes first and by its exact version: a looser request can pull gigabytes of GPU libraries.
+# timm would bring a torchvision that asks for another torch; its schedulers do without.
 .venv/dev.stamp: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) torch==2.13.0
 	$(INSTALL) -e '.[dev]'
+	$(INSTALL) --no-deps timm
 	@touch $@
 
 # An environment of its own: TensorFlow's bounds would hold back what the others share with it.

@@ -1,0 +1,1 @@
+"""How exact schedules are, and how they behave: `python -m benchmarks.accuracy`."""
