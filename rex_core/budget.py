@@ -1,13 +1,11 @@
 """Budgets: epochs, samples and tokens counted in updates; seconds that a clock spends."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
-from rex_core.progress import ceiling, check, known, not_negative, positive, shortest
+from rex_core.progress import ceiling, known_number, not_negative, positive, shortest
 
 # What is divided, by what, for each unit of a budget.
 _SIZES = {
@@ -116,7 +114,7 @@ def total_steps(
     updates = ceiling(1, accumulation, batches)
     if unit != "epochs":
         return updates
-    share = shortest(_known("epochs", epochs, "a finite number > 0", positive))
+    share = shortest(known_number("epochs", epochs, "a finite number > 0", positive))
     return ceiling(*share.as_integer_ratio(), updates)
 
 
@@ -162,7 +160,7 @@ class WallClock:
     __slots__ = ("_T", "_since", "_spent")
 
     def __init__(self, seconds: Any) -> None:
-        self._T = float(_known("seconds", seconds, "a finite number > 0", positive))
+        self._T = float(known_number("seconds", seconds, "a finite number > 0", positive))
         self._spent = 0.0
         self._since: float | None = time.monotonic()
 
@@ -210,7 +208,9 @@ class WallClock:
             ValueError: The state has no such time.
         """
         t = state_dict.get("t") if isinstance(state_dict, Mapping) else None
-        self._spent = float(_known("state_dict['t']", t, "a finite number >= 0", not_negative))
+        self._spent = float(
+            known_number("state_dict['t']", t, "a finite number >= 0", not_negative)
+        )
         if self._since is not None:
             self._since = time.monotonic()
 
@@ -232,13 +232,4 @@ def reading(budget: Any, t: Any) -> tuple[Any, Any]:
 
 
 def _count(name: str, value: Any) -> int:
-    return int(_known(name, value, "an integer >= 1", lambda v: (v >= 1) & (v % 1 == 0)))
-
-
-def _known(name: str, value: Any, accepted: str, valid: Callable[[Any], Any]) -> Any:
-    """One known number, Python's or NumPy's."""
-    check(name, value, accepted, lambda v: np.ndim(v) == 0 and valid(v))
-    seen = known(value)
-    if seen is None:
-        raise ValueError(f"{name} must be {accepted}, and known; got {value!r}")
-    return seen[()] if isinstance(seen, np.ndarray) else seen
+    return int(known_number(name, value, "an integer >= 1", lambda v: (v >= 1) & (v % 1 == 0)))

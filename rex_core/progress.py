@@ -138,6 +138,15 @@ def check(name: str, value: Any, accepted: str, valid: Callable[[Any], Any]) -> 
     raise ValueError(f"{name} must be {accepted}; got {value!r}")
 
 
+def known_number(name: str, value: Any, accepted: str, valid: Callable[[Any], Any]) -> Any:
+    """`check` of a single number that has to be known: Python's or NumPy's, whatever holds it."""
+    check(name, value, accepted, lambda v: np.ndim(v) == 0 and valid(v))
+    seen = known(value)
+    if seen is None:
+        raise ValueError(f"{name} must be {accepted}, and known; got {value!r}")
+    return seen[()] if isinstance(seen, np.ndarray) else seen
+
+
 def wide(seen: Any) -> Any:
     """Short floats as float64, which holds every bound that they are compared with."""
     return seen.astype(np.float64) if seen.dtype.itemsize < 8 and seen.dtype.kind == "f" else seen

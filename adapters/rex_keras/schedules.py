@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from rex_core import from_dict, to_dict
-from rex_core.progress import check, known, not_negative
+from rex_core.progress import check, known, known_number, not_negative
 from rex_core.sampling import SAMPLINGS
 from rex_core.schedule import check_function
 from rex_keras.arrays import Array
@@ -116,13 +116,14 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 def check_integer(name: str, value: Any) -> int:
     """The value as a Python int, if it is a positive integer."""
-    check(
-        name,
-        value,
-        f"an integer in [1, {_LARGEST}]",
-        lambda v: np.ndim(v) == 0 and 1 <= v <= _LARGEST and v % 1 == 0,
+    return int(
+        known_number(
+            name,
+            value,
+            f"an integer in [1, {_LARGEST}]",
+            lambda v: (v >= 1) & (v <= _LARGEST) & (v % 1 == 0),
+        )
     )
-    return int(value)
 
 
 def check_budget(schedule: Callable[[Any, Any], Any], name: str, budget: Any) -> int:

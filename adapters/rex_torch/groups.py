@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from rex_core import Join, Restarts, Schedule, WallClock
 from rex_core.budget import reading
 from rex_core.presets import OneCycle
-from rex_core.progress import check, known
+from rex_core.progress import check, known, known_number
 from rex_core.sampling import SAMPLINGS
 from rex_core.schedule import check_function
 
@@ -46,11 +46,11 @@ def checked_budget(total_steps: Any) -> int | WallClock:
     """The budget: the clock, or an int."""
     if isinstance(total_steps, WallClock):
         return total_steps
-    check("total_steps", total_steps, "an integer >= 1", lambda T: (T >= 1) & (T % 1 == 0))
-    seen = known(total_steps)
-    if seen is None or np.ndim(seen) != 0:
-        raise ValueError(f"total_steps must be one known integer >= 1; got {total_steps!r}")
-    return int(seen)
+    return int(
+        known_number(
+            "total_steps", total_steps, "an integer >= 1", lambda T: (T >= 1) & (T % 1 == 0)
+        )
+    )
 
 
 def checked_count(name: str, count: Any, smallest: int | None = None) -> int:

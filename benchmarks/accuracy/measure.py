@@ -8,9 +8,9 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.accuracy import reference
 from benchmarks.accuracy.frameworks import Rates, Steps
 from benchmarks.accuracy.peers import Peer, milestones
-from tests.conformance import reference
 
 BUDGETS = (100, 10_000, 1_000_000, 2**24 + 3, 2**31 - 1)
 LAST = 1000

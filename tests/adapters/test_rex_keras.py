@@ -439,6 +439,14 @@ def test_a_budget_is_a_positive_integer(make, name, budget):
         make(RATE, budget)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX traces Python functions so")
+@pytest.mark.parametrize(("make", "name"), MAKE.values(), ids=MAKE)
+def test_a_traced_budget_is_refused(make, name):
+    jax = pytest.importorskip("jax")
+    with pytest.raises(ValueError, match=rf"^{name} must be an integer in .*, and known; got "):
+        jax.jit(lambda T: make(RATE, T))(9)
+
+
 @pytest.mark.parametrize("make", [as_schedule, BatchLearningRateScheduler])
 @pytest.mark.parametrize("budget", [12.0, np.int64(12), np.array(12)])
 def test_integers_of_other_types_are_budgets(make, budget):

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import rex_core
+from benchmarks.accuracy import reference
 from rex_core import Schedule, bind
-from tests.conformance import reference
 from tests.conformance.test_values import PROFILES, SAMPLINGS, name
 
 # Of tokens there are trillions; the others are where a float64, an int64 or both no longer fit.

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -9,63 +10,63 @@ import numpy as np
 mpmath.mp.dps = 50
 
 
-def fraction_left(t, T):
+def fraction_left(t: Any, T: Any) -> Any:
     return mpmath.mpf(T - min(max(t, 0), T)) / T
 
 
-def rex(t, T, beta=0.5):
+def rex(t: Any, T: Any, beta: Any = 0.5) -> Any:
     left = fraction_left(t, T)
     return left / ((1 - mpmath.mpf(beta)) + beta * left)
 
 
-def linear(t, T):
+def linear(t: Any, T: Any) -> Any:
     return fraction_left(t, T)
 
 
-def cosine(t, T):
+def cosine(t: Any, T: Any) -> Any:
     return (1 + mpmath.cos(mpmath.pi * (1 - fraction_left(t, T)))) / 2
 
 
-def exponential(t, T, gamma=3.0):
+def exponential(t: Any, T: Any, gamma: Any = 3.0) -> Any:
     return mpmath.exp(-mpmath.mpf(gamma) * (1 - fraction_left(t, T)))
 
 
-def polynomial(t, T, power=2.0):
+def polynomial(t: Any, T: Any, power: Any = 2.0) -> Any:
     return fraction_left(t, T) ** mpmath.mpf(power)
 
 
-def one_minus_sqrt(t, T):
+def one_minus_sqrt(t: Any, T: Any) -> Any:
     return 1 - mpmath.sqrt(1 - fraction_left(t, T))
 
 
-def step(t, T, milestones=(0.5, 0.75), factor=0.1):
+def step(t: Any, T: Any, milestones: Any = (0.5, 0.75), factor: Any = 0.1) -> Any:
     meant = [Fraction(p).limit_denominator(1000) for p in milestones]
     return mpmath.mpf(factor) ** sum(t >= p * T for p in meant)
 
 
-def constant(t, T):
+def constant(t: Any, T: Any) -> Any:
     return mpmath.mpf(1)
 
 
-def every_step(t, T):
+def every_step(t: Any, T: Any) -> Any:
     return t
 
 
-def every(t, T, steps):
+def every(t: Any, T: Any, steps: Any) -> Any:
     return t if t < 0 else min(t, T) // steps * steps
 
 
-def every_fraction(t, T, fraction):
+def every_fraction(t: Any, T: Any, fraction: Any) -> Any:
     meant = Fraction(fraction).limit_denominator(1000)
     return t if t < 0 else math.ceil(min(t, T) // (meant * T) * meant * T)
 
 
-def at(t, T, fractions):
+def at(t: Any, T: Any, fractions: Any) -> Any:
     meant = [Fraction(p).limit_denominator(1000) for p in fractions]
     return t if t < 0 else max(math.ceil(p * T) for p in [0, *meant] if min(t, T) >= p * T)
 
 
-def ulps(values, exact):
+def ulps(values: Any, exact: Any) -> Any:
     """Elementwise distance to the exact values, in the spacing of the values' dtype there."""
     values = np.asarray(values)
     high = np.array([float(value) for value in exact])
