@@ -23,6 +23,7 @@ from rex_core.progress import (
     boundaries,
     check,
     check_fractions,
+    completed,
     floor,
     measure,
     quotient,
@@ -234,6 +235,7 @@ def step(t: Any, T: Any, *, milestones: Any = (0.5, 0.75), factor: Any = 0.1) ->
     check("factor", factor, "in [0, 1]", lambda f: (f >= 0) & (f <= 1))
     check_fractions("milestones", milestones)
     t, T, xp, factor = unify(t, T, factor)
+    t = completed(t, xp)
     _, spent, total = spend(t, T, xp)
     value = as_float(0 * spent, xp) + 1.0
     for passed, moment in enumerate(boundaries(milestones, total, t, xp), start=1):

@@ -22,6 +22,7 @@ from rex_core.progress import (
     check_fractions,
     check_range,
     clamp,
+    completed,
     holds,
     is_array,
     is_integer,
@@ -200,7 +201,7 @@ class Schedule:
                 None if ratio is None or hold is None else rationals(_sum(ratio, hold)),
             )
         parts = *numbers, self.profile, self.sampling, self.warmup_profile
-        object.__setattr__(self, "_arrays", _arrays(*parts))
+        object.__setattr__(self, "_arrays", arrays_of(*parts))
         plain = all(map(is_number, numbers)) and isinstance(self.warmup_steps, int)
         object.__setattr__(self, "_plain", plain)
         object.__setattr__(self, "_ratios", plain and numbers[-2:] != [0, 0])
@@ -223,11 +224,13 @@ class Schedule:
             numbers = peak, self.end_value, self.init_value, self.warmup_steps
             budget = T
             t, T, xp, peak, end, init, steps, *_ = unify(t, T, *numbers, *self._arrays)
+            like = completed(t, xp)
             if xp is not math:
                 self.check_budget(budget, is_integer(T, xp))
-                check_range("warmup_steps", self.warmup_steps, 0, limits(t.dtype, xp)[1], t.dtype)
+                dtype = like.dtype
+                check_range("warmup_steps", self.warmup_steps, 0, limits(dtype, xp)[1], dtype)
                 t = clamp(t, T, xp)
-            warmup, start = self._phases(T, steps, t, xp)
+            warmup, start = self._phases(T, steps, like, xp)
         if xp is math:
             if start >= T:
                 raise _no_decay(start, T)
@@ -318,13 +321,13 @@ class Join:
         self._derive()
 
     def _derive(self) -> None:
-        object.__setattr__(self, "_arrays", _arrays(*self.schedules))
+        object.__setattr__(self, "_arrays", arrays_of(*self.schedules))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
         t, T, xp, *_ = unify(t, T, *self._arrays)
         t = clamp(t, T, xp)
-        edges = [0, *boundaries(self.fractions, T, t, xp), T]
+        edges = [0, *boundaries(self.fractions, T, completed(t, xp), xp), T]
         value = None
         for schedule, (start, end) in zip(self.schedules, pairwise(edges), strict=True):
             empty = end <= start
@@ -389,18 +392,19 @@ class Restarts:
     def _derive(self) -> None:
         mult = shortest(self.period_mult)
         ends = list(accumulate(mult**cycle for cycle in range(self.cycles)))
-        object.__setattr__(self, "_arrays", _arrays(self.schedule, self.peak_mult))
+        object.__setattr__(self, "_arrays", arrays_of(self.schedule, self.peak_mult))
         object.__setattr__(self, "_ends", tuple(rationals(end / ends[-1]) for end in ends))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
         t, T, xp, peak_mult, *_ = unify(t, T, self.peak_mult, *self._arrays)
         t = clamp(t, T, xp)
-        edges = [0, *(boundary(None, end, T, t, xp) for end in self._ends)]
+        like = completed(t, xp)
+        edges = [0, *(boundary(None, end, T, like, xp) for end in self._ends)]
         if is_number(T):  # A cycle too short for its phases is refused now, not when it comes.
             for length in {end - start for start, end in pairwise(edges)} - {0}:
                 self.schedule.check_budget(length, is_integer(T, xp))
-        start, end, scale = 0 * t, 0 * t + edges[1], as_float(0 * t, xp) + 1.0
+        start, end, scale = 0 * like, 0 * like + edges[1], as_float(0 * like, xp) + 1.0
         for cycle, (cycle_start, cycle_end) in enumerate(pairwise(edges)):
             here = (t >= cycle_start) & (cycle_end > cycle_start)
             start = where(here, cycle_start, start, xp)
@@ -434,16 +438,16 @@ def _sum(a: Any, b: Any) -> Any:
     return np.frompyfunc(lambda a, b: shortest(a) + shortest(b), 2, 1)(a, b)
 
 
-def _arrays(*parts: Any) -> tuple[Any, ...]:
+def arrays_of(*parts: Any) -> tuple[Any, ...]:
     """The arrays among the parts, and among theirs."""
     found: list[Any] = []
     for part in parts:
         if isinstance(part, Bound):
-            found += _arrays(*part.keywords.values())
-        elif isinstance(part, Schedule | Join | Restarts):
-            found += part._arrays
+            found += arrays_of(*part.keywords.values())
         elif is_array(part):
             found.append(part)
+        else:
+            found += getattr(part, "_arrays", ())
     return tuple(found)
 
 

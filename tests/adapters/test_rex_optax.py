@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 
 from rex_core import (
     Join,
+    Replan,
     Restarts,
     Schedule,
     bind,
@@ -260,6 +261,8 @@ VALUES = [
     (bind(step, milestones=(0.3, 0.6), factor=0.5), 1),
     (Join([RATE, Schedule(cosine)], [0.5]), 12),
     (Restarts(RATE, 3, period_mult=2), 7),
+    (Replan(RATE, 10, 50), 8),
+    (Replan(rex, 10, 50), 2),
 ]
 
 
@@ -327,6 +330,7 @@ def test_a_tree_keeps_its_structure_whatever_its_leaves_become(leaf):
         Schedule(bind(step, milestones=(0.5,), factor=0.3), bind(every, steps=3), peak_value=0.1),
         Join([Schedule(bind(rex, beta=0.9)), rex], [0.5]),
         Restarts(Schedule(), 2, period_mult=2),
+        Replan(Schedule(bind(rex, beta=0.9)), 1, 2),
     ):
         treedef = jax.tree.structure(value)
         mapped = jax.tree.map(lambda _: leaf, value)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import rex_core
 from rex_core import (
     Join,
+    Replan,
     Restarts,
     Schedule,
     at,
@@ -104,7 +105,11 @@ RESTARTS = st.builds(
     period_mult=st.sampled_from([1, 2, 1.5, 0.5]),
     peak_mult=number(0.1, 2),
 )
-VALUES = st.one_of(PROFILES, SAMPLINGS, SCHEDULES, JOINS, RESTARTS)
+# Of the budgets that are tried, T among them, none is over at t0.
+REPLANS = st.builds(
+    Replan, PROFILES | SCHEDULES | JOINS | RESTARTS, st.integers(0, 99), st.integers(100, 1000)
+)
+VALUES = st.one_of(PROFILES, SAMPLINGS, SCHEDULES, JOINS, RESTARTS, REPLANS)
 
 
 def ordered(times):
