@@ -3,6 +3,7 @@
 After "REX: Revisiting Budgeted Training with an Improved Schedule", arXiv 2107.04197.
 """
 
+from rex_core.budget import WallClock, total_steps
 from rex_core.plateau import Plateau, PlateauState
 from rex_core.presets import (
     delayed_linear,
@@ -33,6 +34,7 @@ __all__ = [
     "Replan",
     "Restarts",
     "Schedule",
+    "WallClock",
     "at",
     "bind",
     "constant",
@@ -53,5 +55,6 @@ __all__ = [
     "step",
     "step_decay",
     "to_dict",
+    "total_steps",
     "warmup_stable_decay",
 ]

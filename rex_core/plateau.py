@@ -2,7 +2,7 @@
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +14,8 @@ from rex_core.progress import (
     is_number,
     is_torch,
     namespace,
+    not_negative,
+    plain,
     where,
 )
 from rex_core.schedule import call_repr
@@ -103,9 +105,7 @@ class Plateau:
 
     def __post_init__(self) -> None:
         check("factor", self.factor, "in (0, 1)", lambda f: (f > 0) & (f < 1))
-        check(
-            "threshold", self.threshold, "a finite number >= 0", lambda d: (d >= 0) & (d < math.inf)
-        )
+        check("threshold", self.threshold, "a finite number >= 0", not_negative)
         check("min_scale", self.min_scale, "in [0, 1]", lambda s: (s >= 0) & (s <= 1))
         for name in ("patience", "cooldown"):
             check(name, getattr(self, name), f"an integer in [0, {_LARGEST}]", _is_count)
@@ -113,6 +113,8 @@ class Plateau:
             value = getattr(self, name)
             if not isinstance(value, str) or value not in accepted:
                 raise ValueError(f"{name} must be one of {', '.join(accepted)}; got {value!r}")
+        for item in fields(self):
+            object.__setattr__(self, item.name, plain(getattr(self, item.name)))
 
     def init(self, like: Any = 0.0) -> PlateauState:
         """The state before the first metric.
@@ -156,7 +158,8 @@ class Plateau:
             tensor's graph is not kept, and its device not waited for.
 
         Raises:
-            ValueError: The state is no PlateauState, the metric no real number or array of them.
+            ValueError: The state is no PlateauState, or not of real numbers and counts; the metric
+                is no real number or array of them.
 
         >>> plateau = Plateau(factor=0.5, patience=0)
         >>> plateau.update(plateau.update(plateau.init(), 1.0), math.nan)
@@ -168,8 +171,11 @@ class Plateau:
                 f"fields, PlateauState(**fields); got {state!r}"
             )
         metric = _checked("metric", metric)
-        reals = metric, state.best, state.scale, self.threshold, self.factor, self.min_scale
-        counts = state.bad_count, state.cooldown_left, self.patience, self.cooldown
+        best, scale = _checked("state.best", state.best), _checked("state.scale", state.scale)
+        reals = metric, best, scale, self.threshold, self.factor, self.min_scale
+        bad_count = _checked_count("state.bad_count", state.bad_count)
+        cooldown_left = _checked_count("state.cooldown_left", state.cooldown_left)
+        counts = bad_count, cooldown_left, self.patience, self.cooldown
         reals, counts, xp = _unify(reals, counts)
         metric, best, scale, threshold, factor, min_scale = reals
         bad_count, cooldown_left, patience, cooldown = counts
@@ -205,6 +211,20 @@ def _checked(name: str, metric: Any) -> Any:
         f"{name} must be a real number, NaN and infinities included, or an array of them; "
         f"got {metric!r}"
     )
+
+
+def _checked_count(name: str, count: Any) -> Any:
+    """The count, if it is one, or of a dtype of counts: values are not waited for."""
+    count = _plain(count)
+    if is_number(count):
+        valid = isinstance(count, int) and 0 <= count <= _LARGEST
+    else:
+        valid = is_array(count) and namespace(count).isdtype(count.dtype, "integral")
+    if not valid:
+        raise ValueError(
+            f"{name} must be an integer in [0, {_LARGEST}], or an array of them; got {count!r}"
+        )
+    return count
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The schedules that have a name: settings of `rex_core.Schedule`, and nothing more."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from rex_core.profiles import linear, one_minus_sqrt, rex, step
 from rex_core.progress import anything, check, is_number, plain, proper, shortest
@@ -31,6 +31,18 @@ def demon(init_value: Any = 0.9) -> Schedule:
     return Schedule(bind(rex, beta=init_value), peak_value=init_value)
 
 
+class OneCycle(NamedTuple):
+    """What `one_cycle` returns.
+
+    Attributes:
+        lr: The schedule of the learning rate.
+        momentum: The schedule of the momentum (or of Adam's b1).
+    """
+
+    lr: Schedule
+    momentum: Schedule
+
+
 def one_cycle(
     peak_value: Any = 1.0,
     *,
@@ -40,7 +52,7 @@ def one_cycle(
     profile: Function = linear,
     max_momentum: Any = 0.95,
     min_momentum: Any = 0.85,
-) -> tuple[Schedule, Schedule]:
+) -> OneCycle:
     """OneCycle: the rate rises and falls once, the momentum falls and rises, its mirror image.
 
     The defaults are Smith's triangle as the REX paper runs it. PyTorch's ``OneCycleLR(max_lr=p)``
@@ -57,13 +69,13 @@ def one_cycle(
         min_momentum: The momentum at the peak of the rate.
 
     Returns:
-        Two schedules, of the rate and of the momentum.
+        A pair of schedules, lr and momentum.
 
     Raises:
         ValueError: What `rex_core.Schedule` refuses.
 
-    >>> rate, momentum = one_cycle(1.0)
-    >>> [(round(rate(t, 100), 4), round(momentum(t, 100), 4)) for t in (0, 25, 50, 75, 100)]
+    >>> lr, momentum = one_cycle(1.0)
+    >>> [(round(lr(t, 100), 4), round(momentum(t, 100), 4)) for t in (0, 25, 50, 75, 100)]
     [(0.1, 0.95), (0.55, 0.9), (1.0, 0.85), (0.55, 0.9), (0.1, 0.95)]
 
     Source: Smith, "A disciplined approach to neural network hyper-parameters: Part 1",
@@ -72,7 +84,7 @@ def one_cycle(
     check("peak_value", peak_value, "a finite number", anything)
     check("max_momentum", max_momentum, "a finite number", anything)
     check("min_momentum", min_momentum, "a finite number", anything)
-    rate = Schedule(
+    lr = Schedule(
         profile,
         peak_value=peak_value,
         init_value=0.1 * peak_value if init_value is None else init_value,
@@ -88,7 +100,7 @@ def one_cycle(
         warmup_ratio=warmup_ratio,
         warmup_profile=profile,
     )
-    return rate, momentum
+    return OneCycle(lr, momentum)
 
 
 def warmup_stable_decay(

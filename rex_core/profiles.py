@@ -34,6 +34,7 @@ from rex_core.progress import (
 )
 
 _PAPER = 0.5
+_BEYOND = 2**1023  # Where integers have no float.
 
 
 def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
@@ -64,12 +65,13 @@ def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
     """
     plain = beta is _PAPER or check("beta", beta, "in [-1e30, 1)", _below_one)
     if plain and t.__class__ is int and T.__class__ is int and 0 <= t < T:
-        left, spent = T - t, t
+        left, spent, share = T - t, t, 1.0 - beta
     else:
         left, spent, xp, beta = measure(t, T, beta)
         left, spent = as_float(left, xp), as_float(spent, xp)
+        share = where(beta < 1, 1.0 - beta, 1e-30, xp)
     try:
-        return left / (left + (1.0 - beta) * spent)
+        return left / (left + share * spent)
     except OverflowError:
         measure(t, T)
         raise
@@ -94,7 +96,7 @@ def linear(t: Any, T: Any) -> Any:
     Source: Li, Yumer, Ramanan, "Budgeted Training: Rethinking Deep Neural Network Training Under
     Resource Constraints", ICLR 2020, arXiv 1905.04753.
     """
-    if t.__class__ is int and T.__class__ is int and 0 <= t < T:
+    if t.__class__ is int and T.__class__ is int and 0 <= t < T < _BEYOND:
         return (T - t) / T
     left, spent, xp = measure(t, T)
     return ratio(left, spent, xp)

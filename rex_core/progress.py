@@ -31,7 +31,8 @@ NUMPY = (np.ndarray, np.generic)
 
 FLOAT64 = sys.float_info.min * 2.0**54, MAX_FLOAT
 
-_rationals: dict[Any, tuple[int, int]] = {}
+# What is known from the start, the milestones of `step`, torch.compile need not work out.
+_rationals: dict[Any, tuple[int, int]] = {0.5: (1, 2), 0.75: (3, 4)}
 
 
 def is_number(value: Any) -> bool:
@@ -58,6 +59,17 @@ def is_array(value: Any) -> bool:
 def plain(value: Any) -> Any:
     """NumPy's integers and float64 scalars as the Python numbers that they are; else the value."""
     return value.item() if isinstance(value, np.integer | np.float64) else value
+
+
+def whole(value: Any) -> Any:
+    """Known floats that are whole numbers as the integers that they are; else the value."""
+    seen = known(value)
+    if is_number(value):
+        return int(value) if value % 1 == 0 else value
+    if seen is None or seen.dtype.kind != "f" or not np.all(seen % 1 == 0):
+        return value
+    xp = namespace(value)
+    return xp.astype(value, default_dtypes(xp)["integral"])
 
 
 def namespace(*values: Any) -> ModuleType:
@@ -152,11 +164,6 @@ def not_negative(value: Any) -> Any:
 def proper(value: Any) -> Any:
     """Elementwise: in [0, 1)."""
     return (value >= 0) & (value < 1)
-
-
-def check_fraction(name: str, value: Any, least: float = 0.0) -> None:
-    """Accept fractions of the budget."""
-    check(name, value, f"in [{least:g}, 1]", lambda p: (p >= least) & (p <= 1))
 
 
 def check_range(name: str, value: Any, least: Any, most: Any, dtype: Any) -> None:
@@ -369,7 +376,7 @@ def shortest(fraction: Any) -> Fraction:
     inexact = isinstance(fraction, float | np.floating)
     exact = simple = Fraction(float(fraction) if inexact else fraction)
     if inexact:
-        half = Fraction(float(np.spacing(fraction))) / 2
+        half = Fraction(float(np.spacing(abs(fraction)))) / 2
         simple = _simplest(exact - half, exact + half)
     if simple.denominator > MAX_DENOMINATOR:
         simple = exact.limit_denominator(MAX_DENOMINATOR) or Fraction(1, MAX_DENOMINATOR)
@@ -400,7 +407,7 @@ def rationals(fraction: Any) -> tuple[Any, Any] | None:
 
 def ceiling(n: int, d: int, T: int) -> int:
     """⌈n·T/d⌉ of Python's integers, which have no end."""
-    return -(-n * T // d)
+    return (n * T + d - 1) // d
 
 
 def ceil_share(n: Any, d: Any, T: Any, like: Any, xp: ModuleType) -> Any:
@@ -438,7 +445,7 @@ def boundary(
         if is_integer(T, xp):
             return ceil_share(n, d, T, like, xp)
         return as_like(n, like, xp) * T / as_like(d, like, xp)
-    point = fraction * T
+    point = fraction * as_float(T, xp)
     if not is_integer(T, xp):
         return point
     return xp.astype(xp.ceil(nudge(point, -2, xp)), default_dtypes(xp)["integral"])

@@ -21,7 +21,6 @@ from rex_core.progress import (
     boundary,
     ceil_share,
     check,
-    check_fraction,
     check_fractions,
     check_range,
     clamp,
@@ -56,7 +55,8 @@ def every_step(t: Any, T: Any) -> Any:
 
     Source: arXiv 2107.04197 (REX) ("every iteration").
     """
-    return unify(t, T)[0]
+    t, T, xp = unify(t, T)
+    return where(t == t, t, T, xp)
 
 
 def every(t: Any, T: Any, *, steps: Any) -> Any:
@@ -114,7 +114,8 @@ def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
 
     Source: arXiv 2107.04197 (REX), Table 2 (every 10 %, 5 %, 1 %).
     """
-    check_fraction("fraction", fraction, MIN_FRACTION)
+    accepted = f"in [{MIN_FRACTION:g}, 1]"
+    check("fraction", fraction, accepted, lambda p: (p >= MIN_FRACTION) & (p <= 1))
     meant = rationals(fraction)
     t, T, xp, fraction = unify(t, T, fraction)
     t = completed(t, xp)

@@ -15,7 +15,6 @@ from rex_core.profiles import PROFILES, linear, rex
 from rex_core.progress import (
     anything,
     as_float,
-    boundaries,
     boundary,
     ceiling,
     check,
@@ -33,10 +32,12 @@ from rex_core.progress import (
     plain,
     positive,
     proper,
+    rational,
     rationals,
     shortest,
     unify,
     where,
+    whole,
 )
 from rex_core.sampling import SAMPLINGS, every_step
 
@@ -44,7 +45,7 @@ Function = Callable[..., Any]
 
 _VALUES = "peak_value", "end_value", "init_value"
 _RATIOS = "warmup_ratio", "hold_ratio"
-_MAX_CYCLES = 1000
+_MAX_CYCLES = 100
 
 
 class Bound(partial[Any]):
@@ -89,23 +90,28 @@ def bind(function: Function, /, **params: Any) -> Bound:
     """
     accepted = _parameters(function)
     for name, value in params.items():
-        if name not in accepted:
+        if name not in accepted and "**" not in accepted:
             takes = ", ".join(accepted) or "none"
             raise ValueError(
                 f"{name} must be a parameter of {_name(function)}, which takes {takes}; "
                 f"got {value!r}"
             )
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in sorted(params.items())}
+    values = {name: _tuples(value) for name, value in sorted(params.items())}
     bound = Bound(function, **values)
     check_function("function", bound)
     bound(0, 1)  # The function itself knows which values it accepts.
     return Bound(function, **{name: plain(value) for name, value in values.items()})
 
 
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
 def _parameters(function: Function) -> list[str]:
     try:
         if callable(function) and not isinstance(function, Bound | type):
-            return list(inspect.signature(function).parameters)[2:]
+            parameters = inspect.signature(function).parameters.values()
+            return ["**" if p.kind is p.VAR_KEYWORD else p.name for p in parameters][2:]
     except ValueError:  # Some functions written in C have none to be seen.
         pass
     raise ValueError(f"function must be a profile or sampling function; got {function!r}")
@@ -130,7 +136,8 @@ class Schedule:
         peak_value: The value at the end of warmup; any shape.
         end_value: The value where the profile is 0, absolute (not a share of the peak); any shape.
         init_value: The value at t = 0 if there is warmup; any shape.
-        warmup_steps: w, >= 0, in the unit of t; any shape.
+        warmup_steps: w, >= 0, in the unit of t; any shape. Integers for integer t: 2.5 makes floats
+            of t and T - t, as a traced float does, with no more digits than those have.
         warmup_ratio: w as a fraction of T, in [0, 1): warmup ends at the first step t with t >=
             warmup_ratio·T.
         warmup_profile: The curve of the warmup.
@@ -139,7 +146,7 @@ class Schedule:
 
     Raises:
         ValueError: A value out of range, both warmup_steps and warmup_ratio given, phases that fill
-            T (ratios at construction, steps at the call).
+            T: at construction if the ratios do, at the call if the steps do, or ratios rounded up.
 
     >>> schedule = Schedule(rex, peak_value=0.1, end_value=0.001, warmup_steps=10)
     >>> [round(schedule(t, 100), 4) for t in (0, 5, 10, 55, 99, 100)]
@@ -187,25 +194,33 @@ class Schedule:
             )
         for name in (*_VALUES, "warmup_steps", *_RATIOS):
             object.__setattr__(self, name, plain(getattr(self, name)))
-        if isinstance(self.warmup_steps, float) and self.warmup_steps.is_integer():
-            object.__setattr__(self, "warmup_steps", int(self.warmup_steps))
+        for name in _RATIOS:
+            if isinstance(getattr(self, name), int):
+                object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "warmup_steps", whole(self.warmup_steps))
         self._derive()
 
     def _derive(self) -> None:
         numbers = [getattr(self, name) for name in (*_VALUES, "warmup_steps", *_RATIOS)]
-        ends: tuple[Any, Any] = (None, None)
-        if all(is_number(number) or is_array(number) for number in numbers):
-            ratio, hold = map(known, numbers[-2:])
-            ends = (
-                None if ratio is None else rationals(ratio),
-                None if ratio is None or hold is None else rationals(_sum(ratio, hold)),
-            )
+        ratio, hold = numbers[-2:]
+        ends = None
+        if is_number(ratio) and is_number(hold) and 0 <= ratio < 1 and 0 <= hold < 1:
+            ends = self._meant(ratio, hold)
         parts = *numbers, self.profile, self.sampling, self.warmup_profile
         object.__setattr__(self, "_arrays", arrays_of(*parts))
         plain = all(map(is_number, numbers)) and isinstance(self.warmup_steps, int)
         object.__setattr__(self, "_plain", plain)
         object.__setattr__(self, "_ratios", plain and numbers[-2:] != [0, 0])
         object.__setattr__(self, "_ends", ends)
+
+    def _meant(self, ratio: Any, hold: Any) -> tuple[Any, Any]:
+        """The ends of warmup and hold as exact fractions of T, if they are known."""
+        ratio, hold = known(ratio), known(hold)
+        both = None if ratio is None or hold is None else _sum(ratio, hold)
+        return (
+            None if ratio is None else rationals(ratio),
+            None if both is None else rationals(both),
+        )
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
@@ -219,7 +234,8 @@ class Schedule:
             warmup = start = self.warmup_steps
             if self._ratios:
                 (n, d), (m, e) = self._ends
-                warmup, start = start + ceiling(n, d, T), start + ceiling(m, e, T)
+                warmup = start + ceiling(n, d, T)
+                start = warmup if m == n and e == d else start + ceiling(m, e, T)
         else:
             numbers = peak, self.end_value, self.init_value, self.warmup_steps
             budget = T
@@ -233,7 +249,7 @@ class Schedule:
             warmup, start = self._phases(T, steps, like, xp)
         if xp is math:
             if start >= T:
-                raise _no_decay(start, T)
+                raise _no_decay(self, start, T)
             if t < warmup and warmup > 0:
                 return _between(init, peak, self.warmup_profile(warmup - t, warmup))
             return _between(end, peak, self._decay(t - start, T - start))
@@ -244,7 +260,7 @@ class Schedule:
             return falling
         length = where(warmup > 0, warmup, 1, xp)
         rising = _between(init, peak, self.warmup_profile(length - t, length))
-        return where(t < warmup, rising, falling, xp)
+        return where((t < warmup) & (T > 0), rising, falling, xp)
 
     def _decay(self, t: Any, T: Any) -> Any:
         if self.sampling is not every_step:
@@ -254,11 +270,12 @@ class Schedule:
     def _phases(self, T: Any, steps: Any, like: Any, xp: ModuleType) -> tuple[Any, Any]:
         """The ends of warmup and of hold."""
         warmup = start = steps
-        if self.warmup_ratio.__class__ is not float or self.warmup_ratio:
-            warmup = start = steps + boundary(self.warmup_ratio, self._ends[0], T, like, xp)
-        if self.hold_ratio.__class__ is not float or self.hold_ratio:
-            share = self.warmup_ratio + self.hold_ratio
-            start = steps + boundary(share, self._ends[1], T, like, xp)
+        ratio, hold = self.warmup_ratio, self.hold_ratio
+        ends = self._ends or self._meant(ratio, hold)
+        if not is_number(ratio) or ratio:
+            warmup = start = steps + boundary(ratio, ends[0], T, like, xp)
+        if not is_number(hold) or hold:
+            start = steps + boundary(ratio + hold, ends[1], T, like, xp)
         return warmup, start
 
     def check_budget(self, T: Any, whole: bool) -> None:
@@ -272,7 +289,7 @@ class Schedule:
         t, T, xp, steps, *_ = unify(0 if whole else 0.0, T, steps, *ratios)
         _, start = self._phases(T, steps, t, xp)
         if not holds(start < T):
-            raise _no_decay(start, T)
+            raise _no_decay(self, start, T)
 
     def __repr__(self) -> str:
         return call_repr(self)
@@ -302,13 +319,14 @@ class Join:
     schedules: tuple[Function, ...]
     fractions: tuple[float, ...]
     _arrays: tuple[Any, ...] = field(init=False, repr=False, compare=False)
+    _ends: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("schedules", "fractions"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not isinstance(self.schedules, tuple):
-            raise ValueError(f"schedules must be functions of (t, T); got {self.schedules!r}")
+        if not isinstance(self.schedules, tuple) or len(self.schedules) < 2:
+            raise ValueError(f"schedules must be two or more functions; got {self.schedules!r}")
         for schedule in self.schedules:
             check_function("schedules", schedule, others=SAMPLINGS)
         check_fractions("fractions", self.fractions)
@@ -322,12 +340,14 @@ class Join:
 
     def _derive(self) -> None:
         object.__setattr__(self, "_arrays", arrays_of(*self.schedules))
+        object.__setattr__(self, "_ends", tuple(map(rational, self.fractions)))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
         t, T, xp, *_ = unify(t, T, *self._arrays)
         t = clamp(t, T, xp)
-        edges = [0, *boundaries(self.fractions, T, completed(t, xp), xp), T]
+        like = completed(t, xp)
+        edges = [0, *(boundary(None, end, T, like, xp) for end in self._ends), T]
         value = None
         for schedule, (start, end) in zip(self.schedules, pairwise(edges), strict=True):
             empty = end <= start
@@ -335,7 +355,8 @@ class Join:
                 continue
             length = where(empty, T, end - start, xp)
             piece = schedule(clamp(t - start, length, xp), length)
-            value = piece if value is None else where(empty | (t < start), value, piece, xp)
+            before = (empty & (T > 0)) | (t < start)
+            value = piece if value is None else where(before, value, piece, xp)
         return value
 
     def __repr__(self) -> str:
@@ -348,11 +369,12 @@ class Restarts:
 
     Cycle i, from 0, takes a share of T in proportion to period_mult^i, and its peak is
     peak_value·peak_mult^i; end_value and init_value stay. Cycles begin at exact boundaries: at the
-    first step t on or after their fraction of T. A cycle too short for a step is skipped.
+    first step t on or after their fraction of T (a ratio up to a denominator of 2^27, or the
+    nearest such ratio). A cycle too short for a step is skipped.
 
     Args:
         schedule: The `Schedule` of a cycle.
-        cycles: How many, an integer in [1, 1000].
+        cycles: How many, an integer in [1, 100].
         period_mult: Length of a cycle over that of the one before it, in [0.01, 100].
         peak_mult: Peak of a cycle over that of the one before it, > 0; any shape.
 
@@ -401,9 +423,9 @@ class Restarts:
         t = clamp(t, T, xp)
         like = completed(t, xp)
         edges = [0, *(boundary(None, end, T, like, xp) for end in self._ends)]
-        if is_number(T):  # A cycle too short for its phases is refused now, not when it comes.
-            for length in {end - start for start, end in pairwise(edges)} - {0}:
-                self.schedule.check_budget(length, is_integer(T, xp))
+        # A cycle too short for its phases is refused now, not when it comes.
+        for length in _lengths(edges):
+            self.schedule.check_budget(length, is_integer(T, xp))
         start, end, scale = 0 * like, 0 * like + edges[1], as_float(0 * like, xp) + 1.0
         for cycle, (cycle_start, cycle_end) in enumerate(pairwise(edges)):
             here = (t >= cycle_start) & (cycle_end > cycle_start)
@@ -438,6 +460,16 @@ def _sum(a: Any, b: Any) -> Any:
     return np.frompyfunc(lambda a, b: shortest(a) + shortest(b), 2, 1)(a, b)
 
 
+def _lengths(edges: list[Any]) -> set[Any]:
+    """The distances of neighbours, as far as they are known, that are not empty."""
+    found: set[Any] = set()
+    for start, end in pairwise(edges):
+        length = known(end - start)
+        if length is not None:
+            found.update([length] if is_number(length) else length.reshape(-1).tolist())
+    return {length for length in found if length > 0}
+
+
 def arrays_of(*parts: Any) -> tuple[Any, ...]:
     """The arrays among the parts, and among theirs."""
     found: list[Any] = []
@@ -451,10 +483,14 @@ def arrays_of(*parts: Any) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _no_decay(start: Any, T: Any) -> ValueError:
+def _no_decay(schedule: Schedule, start: Any, T: Any) -> ValueError:
+    names = "warmup_steps", *_RATIOS
+    phases = [
+        name for name in names if is_array(getattr(schedule, name)) or getattr(schedule, name)
+    ]
     return ValueError(
-        f"warmup_steps or warmup_ratio, and hold_ratio, must end before T; got an end at {start} "
-        f"of T = {T}"
+        f"{' + '.join(phases)} must end before T, the budget or its share in a Join or Restarts; "
+        f"got an end at {start} of T = {T}"
     )
 
 
@@ -465,13 +501,14 @@ def check_function(name: str, function: Any, others: tuple[Function, ...] = ()) 
     )
     if not callable(function) or isinstance(function, type):
         raise ValueError(f"{name} must be a function of (t, T); got {function!r}")
-    if base in others:
+    if base in others or (others is PROFILES and isinstance(base, Schedule | Join | Restarts)):
         kind = "sampling" if others is SAMPLINGS else "profile"
         raise ValueError(f"{name} must not be a {kind}; got {_name(function)}")
     if inspect.isfunction(base):
         code = base.__code__
-        required = code.co_argcount - len(base.__defaults__ or ())
-        if required > 2 or (code.co_argcount < 2 and not code.co_flags & inspect.CO_VARARGS):
+        names = code.co_varnames[: code.co_argcount - len(base.__defaults__ or ())]
+        required = [param for param in names if param not in given]
+        if len(required) > 2 or (code.co_argcount < 2 and not code.co_flags & inspect.CO_VARARGS):
             raise ValueError(f"{name} must be a function of (t, T); got {function!r}")
         defaults = base.__kwdefaults__ or {}
         needed = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]

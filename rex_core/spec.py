@@ -45,7 +45,7 @@ def register(function: Function, name: str | None = None) -> Function:
     >>> from_dict(to_dict(Schedule(half))) == Schedule(half)
     True
     """
-    if not callable(function) or isinstance(function, Bound):
+    if not callable(function) or isinstance(function, Bound | type):
         raise ValueError(f"function must be a profile or sampling function; got {function!r}")
     name = getattr(function, "__name__", None) if name is None else name
     if not isinstance(name, str) or not name:
@@ -59,8 +59,8 @@ def register(function: Function, name: str | None = None) -> Function:
 
 def _origin(function: Function) -> Any:
     """Where a function was defined: a notebook's cell, or a reloaded module, defines it again."""
-    place = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    return function if None in place else place
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "<>")
+    return function if "<" in name else (module, name)
 
 
 def to_dict(value: Any) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _encode(value: Any) -> Any:
         return _encode(value.func) | {"params": params}
     if isinstance(value, tuple):
         return [_encode(item) for item in value]
-    if is_number(value) or isinstance(value, str):
+    if is_number(value) or isinstance(value, bool | str | None):
         return value
     if is_array(value):
         array = known(value)
@@ -133,7 +133,9 @@ def _encode(value: Any) -> Any:
     for name, function in _FUNCTIONS.items():
         if function is value:
             return {"function": name}
-    raise ValueError(f"a function must be registered to be written; got {value!r}")
+    raise ValueError(
+        f"a function must be registered, with rex_core.register, to be written; got {value!r}"
+    )
 
 
 def _decode(data: Any) -> Any:
@@ -160,7 +162,8 @@ def _decode(data: Any) -> Any:
 
 def _look_up(key: str, name: Any, known_names: dict[str, Any]) -> Any:
     if not isinstance(name, str) or name not in known_names:
-        raise ValueError(f"{key} must be one of {', '.join(known_names)}; got {name!r}")
+        others = ", or registered before it is read" if known_names is _FUNCTIONS else ""
+        raise ValueError(f"{key} must be one of {', '.join(known_names)}{others}; got {name!r}")
     return known_names[name]
 
 

@@ -4,7 +4,9 @@ try:
     import keras as keras
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        f"rex_keras needs {error.name}: pip install 'rex-schedules[keras]'", name=error.name
+        f"rex_keras needs {error.name}: pip install 'rex-schedules[keras]', and for Keras one of "
+        "jax, torch and tensorflow, named by the environment variable KERAS_BACKEND",
+        name=error.name,
     ) from error
 
 from rex_keras.callbacks import BatchLearningRateScheduler, learning_rate_scheduler

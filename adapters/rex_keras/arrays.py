@@ -79,6 +79,8 @@ def _quotient(a: Any, b: Any) -> Any:
 
 
 def __getattr__(name: str) -> Callable[..., Array]:
+    if name.startswith("__"):  # What Python asks modules for, __path__ for one.
+        raise AttributeError(name)
     return _lifted(getattr(ops, name))
 
 

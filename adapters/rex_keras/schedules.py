@@ -1,18 +1,20 @@
 """A schedule and a budget as what Keras calls a learning-rate schedule."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
 from keras import ops
 
 from rex_core import from_dict, to_dict
-from rex_core.progress import check
+from rex_core.progress import check, known, not_negative
+from rex_core.sampling import SAMPLINGS
 from rex_core.schedule import check_function
 from rex_keras.arrays import Array
 
 _LARGEST = 2**31 - 1
+_PLACES = 32
 
 
 def as_schedule(
@@ -41,8 +43,10 @@ def as_schedule(
         a Python float.
 
     Raises:
-        ValueError: A number is out of range, the schedule's phases fill total_steps, the schedule
-            cannot be written, or is a pair, of rate and momentum.
+        ValueError: A number is out of range, one of the rates included (some steps are tried; a
+            compiled train step cannot check the others); the schedule's phases fill total_steps, it
+            cannot be written, does not take the backend's tensors, or is a pair, of rate and
+            momentum.
 
     >>> import keras
     >>> from rex_core import Schedule
@@ -69,7 +73,9 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "gradient_accumulation_steps", gradient_accumulation_steps
         )
         self.schedule = schedule
-        to_dict(schedule)  # Not at the first checkpoint of a run.
+        # Not at the first checkpoint of a run, or at its first step.
+        to_dict(schedule)
+        self(ops.convert_to_tensor(0, "int32"))
 
     def __call__(self, step: Any) -> Any:
         """The rate for the update that follows so many batches."""
@@ -80,6 +86,16 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         if keras.backend.backend() == "tensorflow" and ops.is_tensor(step):
             return self.schedule(Array(step), self.total_steps).tensor
         return self.schedule(step, self.total_steps)
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise ValueError(
+            "only learning_rate can have a schedule: Keras makes a constant of every other setting "
+            f"of an optimizer; got one of {self.schedule!r}"
+        )
+
+    # What optimizers do with their other settings, before or in the first train step.
+    __float__ = __array__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as plain JSON types."""
@@ -92,6 +108,9 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "BudgetedSchedule":
         """What `get_config` wrote; names are looked up, nothing is imported or evaluated."""
+        names = {"schedule", "total_steps", "gradient_accumulation_steps"}
+        if not isinstance(config, Mapping) or set(config) != names:
+            raise ValueError(f"config must have {', '.join(sorted(names))}; got {config!r}")
         return cls(**{**config, "schedule": from_dict(config["schedule"])})
 
 
@@ -108,17 +127,29 @@ def check_integer(name: str, value: Any) -> int:
 
 def check_budget(schedule: Callable[[Any, Any], Any], name: str, budget: Any) -> int:
     """The budget as a Python int, once the schedule has accepted it."""
+    total = check_integer(name, budget)
+    check_schedule(schedule, total)
+    return total
+
+
+def check_schedule(schedule: Callable[[Any, Any], Any], T: float) -> None:
+    """Accept functions of (t, T) that give one number, and accept the budget."""
     if isinstance(schedule, tuple):
         raise ValueError(
             "schedule must be one function of (t, T), for the rate: Keras cannot schedule momentum "
             f"on every backend; got {schedule!r}"
         )
-    check_function("schedule", schedule)
-    total = check_integer(name, budget)
+    check_function("schedule", schedule, others=SAMPLINGS)
     try:
-        value = schedule(0, total)
+        for t in sorted({type(T)(T * place / _PLACES) for place in range(_PLACES + 1)}):
+            checked_value(schedule(t, T))
     except TypeError as error:
         raise ValueError(f"schedule must be a function of (t, T); got {schedule!r}") from error
-    if np.ndim(value) != 0:
+
+
+def checked_value(value: Any) -> float:
+    """The rate as a Python float, if it is one."""
+    if np.ndim(known(value)) != 0:
         raise ValueError(f"schedule must give one number for one step; got {value!r}")
-    return total
+    check("each value of schedule", value, "a finite number >= 0", not_negative)
+    return float(value)

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from rex_core.progress import check, known
+from rex_core.sampling import SAMPLINGS
 from rex_core.schedule import check_function
 
 _LARGEST = 2**31 - 1
@@ -60,8 +61,8 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
 
         optax.tree_utils.tree_set(opt_state, total_steps=jnp.int32(2000))
 
-    Extra arguments ``t=`` and ``T=`` of ``update`` take the place of the two counters, in any unit
-    (seconds, tokens), for that update.
+    Extra arguments ``t=`` and ``T=`` of ``update`` take the place of the two counters, in any unit,
+    for that update: tokens, or the seconds of a `rex_core.WallClock`, ``t=clock.t, T=clock.T``.
 
     Args:
         schedule: A `rex_core.Schedule`, or any function of (t, T).
@@ -82,7 +83,10 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
     total_steps: Any
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "total_steps", _checked(self.schedule, self.total_steps))
+        total_steps = _checked(self.schedule, self.total_steps)
+        if np.ndim(total_steps) != 0:
+            raise ValueError(f"total_steps must be one integer; got {total_steps!r}")
+        object.__setattr__(self, "total_steps", total_steps)
 
     def init(self) -> BudgetedState:
         """The state before the first update."""
@@ -115,7 +119,7 @@ def _value(schedule: Callable[[Any, Any], Any], total_steps: Any, count: Any) ->
 
 def _checked(schedule: Callable[[Any, Any], Any], total_steps: Any) -> Any:
     """The budget, an int if it is one known number, once the schedule has accepted it."""
-    check_function("schedule", schedule)
+    check_function("schedule", schedule, others=SAMPLINGS)
     check(
         "total_steps",
         total_steps,

@@ -1,23 +1,39 @@
 """What both schedulers know of parameter groups, and of the schedules and budgets for them."""
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rex_core import Join, Restarts, Schedule
+from rex_core import Join, Restarts, Schedule, WallClock
+from rex_core.budget import reading
+from rex_core.presets import OneCycle
 from rex_core.progress import check, known
 from rex_core.sampling import SAMPLINGS
 from rex_core.schedule import check_function
 
 Function = Callable[[Any, Any], Any]
 
+_PLACES = 32
+ENDS = {"schedule": inf, "lr": inf, "momentum": 1.0, "weight_decay": inf}
 
-def value(schedule: Function, total_steps: int, t: int) -> float:
-    """The value after t steps, a plain float: `torch.load` refuses others in a safe checkpoint."""
-    return float(schedule(t, total_steps))
+
+def value(schedule: Function, budget: int | WallClock, t: int) -> float:
+    """The value after t steps."""
+    return checked_value("schedule", schedule(*reading(budget, t)))
+
+
+def checked_value(name: str, number: Any) -> float:
+    """The value as a plain float: `torch.load` refuses others in a safe checkpoint."""
+    if number.__class__ is float and 0.0 <= number < ENDS[name]:
+        return number
+    check_value(name, number)  # It takes many times longer.
+    return float(number)
 
 
 def check_optimizer(optimizer: Any) -> None:
@@ -26,8 +42,10 @@ def check_optimizer(optimizer: Any) -> None:
         raise ValueError(f"optimizer must be a torch.optim.Optimizer; got {optimizer!r}")
 
 
-def checked_budget(total_steps: Any) -> int:
-    """The budget, as an int."""
+def checked_budget(total_steps: Any) -> int | WallClock:
+    """The budget: the clock, or an int."""
+    if isinstance(total_steps, WallClock):
+        return total_steps
     check("total_steps", total_steps, "an integer >= 1", lambda T: (T >= 1) & (T % 1 == 0))
     seen = known(total_steps)
     if seen is None or np.ndim(seen) != 0:
@@ -35,16 +53,62 @@ def checked_budget(total_steps: Any) -> int:
     return int(seen)
 
 
-def checked_count(name: str, count: Any, smallest: int) -> int:
-    """A number of steps, an int already."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < smallest:
-        raise ValueError(f"{name} must be an integer >= {smallest}; got {count!r}")
-    return count
+def checked_count(name: str, count: Any, smallest: int | None = None) -> int:
+    """A number of steps, an integer of any library, as an int."""
+    try:
+        number = None if isinstance(count, bool) else operator.index(count)
+    except TypeError:
+        number = None
+    if number is None or (smallest is not None and number < smallest):
+        bound = "" if smallest is None else f" >= {smallest}"
+        raise ValueError(f"{name} must be an integer{bound}; got {count!r}")
+    return number
 
 
-def per_group(name: str, schedules: Any, optimizer: Optimizer, total_steps: int) -> list[Function]:
-    """A schedule for each parameter group, which has accepted the budget."""
+def saved_count(state_dict: Any) -> int:
+    """The number of steps in the state of a scheduler.
+
+    Below 0 it waits for its turn in a SequentialLR, or in one within another.
+    """
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(
+            f"state_dict must be what state_dict() of a scheduler returned; got {state_dict!r}"
+        )
+    return checked_count("last_epoch in state_dict", state_dict.get("last_epoch"))
+
+
+def with_clock(state: dict[str, Any], budget: int | WallClock) -> dict[str, Any]:
+    """The state of a scheduler, and with it that of its clock."""
+    return state | {"clock": budget.state_dict()} if isinstance(budget, WallClock) else state
+
+
+def without_clock(state: Mapping[str, Any], budget: int | WallClock) -> dict[str, Any]:
+    """The state of a scheduler; what it has for a clock goes there."""
+    if isinstance(budget, WallClock):
+        if "clock" not in state:
+            raise ValueError(
+                "state_dict must have the 'clock' of a scheduler whose total_steps was a "
+                "WallClock: without it, the time that was spent would be given again; got "
+                f"{list(state)}"
+            )
+        budget.load_state_dict(state["clock"])
+    return {key: content for key, content in state.items() if key != "clock"}
+
+
+def per_group(
+    name: str, schedules: Any, optimizer: Optimizer, budget: int | WallClock
+) -> list[Function]:
+    """A schedule for each parameter group, which has accepted the budget.
+
+    Schedules that are equal become one object: what shares a schedule is then known by identity.
+    """
+    _, T = reading(budget, 0)
     count = len(optimizer.param_groups)
+    if isinstance(schedules, OneCycle):
+        raise ValueError(
+            f"{name} must be one of the two schedules of one_cycle, lr=pair.lr and "
+            f"momentum=pair.momentum of a HyperparamScheduler; got {schedules!r}"
+        )
     if not isinstance(schedules, Sequence):
         schedules = [schedules] * count
     elif len(schedules) != count:
@@ -55,19 +119,20 @@ def per_group(name: str, schedules: Any, optimizer: Optimizer, total_steps: int)
     for schedule in schedules:
         check_function(name, schedule, others=SAMPLINGS)
         try:
-            for t in (0, total_steps):
-                _check_value(name, schedule(t, total_steps))
+            for t in sorted({type(T)(T * place / _PLACES) for place in range(_PLACES + 1)}):
+                check_value(name, schedule(t, T))
         except TypeError as error:
             raise ValueError(f"{name} must be a function of (t, T); got {schedule!r}") from error
-        _check_value(name, peak(schedule))
-    return list(schedules)
+        check_value(name, peak(schedule))
+    return [schedules[schedules.index(schedule)] for schedule in schedules]
 
 
-def _check_value(name: str, number: Any) -> None:
+def check_value(name: str, number: Any) -> None:
+    """Accept one number in the range of a setting."""
     if np.ndim(known(number)) != 0:
         raise ValueError(f"{name} must give one number at a step; got {number!r}")
-    accepted, end = ("in [0, 1)", 1.0) if name == "momentum" else ("a finite number >= 0", np.inf)
-    check(f"each value of {name}", number, accepted, lambda v: (v >= 0) & (v < end))
+    accepted = "in [0, 1)" if ENDS[name] == 1 else "a finite number >= 0"
+    check(f"each value of {name}", number, accepted, lambda v: (v >= 0) & (v < ENDS[name]))
 
 
 def peak(schedule: Function) -> Any:
@@ -88,20 +153,23 @@ def check_added(count: int, schedules: int) -> None:
     """Refuse a group added later where none of several schedules is meant for it."""
     if count != schedules:
         raise ValueError(
-            "schedules must be one for all parameter groups if groups are added later; got "
-            f"{schedules} different ones, and now {count} groups"
+            "schedules must be one for all parameter groups if groups are added later; got one "
+            f"for each of {schedules}, not all equal, and now {count} groups"
         )
 
 
-def own_tensors(optimizer: Optimizer, key: str) -> None:
-    """Give each group its own tensors, and the optimizer's defaults theirs.
+def own_numbers(optimizer: Optimizer, key: str) -> None:
+    """Give each group its own tensors, the optimizer's defaults theirs, and all plain floats.
 
     ``SGD(groups, lr=torch.tensor(0.1))`` puts one tensor everywhere: filled for one group it would
-    change the others, and what a group added later starts from.
+    change the others, and what a group added later starts from. A scalar of NumPy's would come
+    back, times a factor, in a state that `torch.load` then does not read safely.
     """
     seen: set[int] = set()
     for settings in (*optimizer.param_groups, optimizer.defaults):
         content = settings.get(key)
+        if isinstance(content, np.generic):
+            settings[key] = content.item()
         parts = content if isinstance(content, tuple) else (content,)
         tensors = {id(part) for part in parts if isinstance(part, Tensor)}
         if seen & tensors:
@@ -117,8 +185,11 @@ def copied(content: Any) -> Any:
 
 
 def put(group: dict[str, Any], key: str, number: Any) -> None:
-    """Set a setting of a group, of a pair its first; in place if it is a tensor."""
-    content = group[key]
+    """Set a setting of a group, in place if it is a tensor; for momentum the first of "betas"."""
+    try:
+        content = group[key]
+    except KeyError:
+        key, content = "betas", group["betas"]
     if content.__class__ is float:  # The cheapest question.
         group[key] = number
     elif isinstance(content, Tensor):
@@ -129,6 +200,26 @@ def put(group: dict[str, Any], key: str, number: Any) -> None:
         content[0].fill_(number)
     else:
         group[key] = (number, *content[1:])
+
+
+@contextmanager
+def others_kept(
+    optimizer: Optimizer, names: Iterable[str], state_dict: Mapping[str, Any]
+) -> Iterator[None]:
+    """Undo what happens within to settings that another scheduler has changed.
+
+    They are those that differ from what the scheduler of the state, which says so, set last.
+    """
+    theirs = []
+    for name in names:
+        lasts = state_dict.get(f"_last_{name}", ())
+        for group, last in zip(optimizer.param_groups, lasts, strict=False):
+            number = group[name] if name in group else group["betas"][0]
+            if number != last:
+                theirs.append((group, name, copied(number)))
+    yield
+    for group, name, number in theirs:
+        put(group, name, number)
 
 
 def current_rates(optimizer: Optimizer) -> list[float | Tensor]:

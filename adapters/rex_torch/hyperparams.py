@@ -1,28 +1,45 @@
 """Learning rate, momentum and weight decay, set from the step count."""
 
+import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from rex_core.budget import reading
 from rex_torch.groups import (
     Function,
     check_added,
     check_optimizer,
     checked_budget,
     checked_count,
+    checked_value,
     current_rates,
-    own_tensors,
+    others_kept,
+    own_numbers,
     per_group,
     put,
+    saved_count,
     shared,
-    value,
+    with_clock,
+    without_clock,
 )
 
 Given = Function | Sequence[Function] | None
+
+
+@dataclass(slots=True)
+class _Setting:
+    """What follows a schedule: a setting of all groups, or of those chosen."""
+
+    name: str
+    schedule: Function
+    chosen: list[int] | None = None
+    last: float = math.nan
 
 
 class HyperparamScheduler(LRScheduler):
@@ -32,22 +49,28 @@ class HyperparamScheduler(LRScheduler):
     optimizer was made with. A setting that is a tensor stays that tensor, filled in place:
     ``torch.compile`` compiles an optimizer step again when a float changes, but not for that.
 
-    Its state is the number of steps, ``{"last_epoch": n}``, without schedules or budget: after
+    Its state is the number of steps and the values set last, without schedules or budget: after
     ``load_state_dict`` those given here hold, from the next update on. (Load the optimizer's state
-    before it; that brings the old values.) If one schedule serves all groups, a group that
-    ``optimizer.add_param_group`` adds follows it too, from the next ``step()``.
+    before it; that brings the old values. Where those are another scheduler's, in a SequentialLR or
+    a ChainedScheduler, they hold until the next ``step()``.) If equal schedules serve all groups, a
+    group that ``optimizer.add_param_group`` adds follows them too, from the next ``step()``.
+
+    A SequentialLR takes back the rate, and only the rate, of a scheduler whose turn has not come:
+    its momentum and weight decay have their first value from the beginning.
 
     Args:
         optimizer: The optimizer.
-        total_steps: The budget in calls of ``step()``, an integer >= 1.
+        total_steps: The budget in calls of ``step()``, an integer >= 1; or a `rex_core.WallClock`,
+            which is read at each of them. The state then has the time that it shows, too.
         lr: A `rex_core.Schedule` of the learning rate, or any function of (t, T), with values >= 0;
             or a sequence of them, one for each parameter group.
-        momentum: The same, with values in [0, 1), for "momentum" or, in groups that have none, the
+        momentum: The same, with values in [0, 1), for "momentum" or, in a group that has none, the
             first of "betas".
         weight_decay: The same, with values >= 0, for "weight_decay".
 
     Raises:
-        ValueError: Nothing to schedule; not one schedule per group; a value out of range;
+        ValueError: Nothing to schedule; not one schedule per group; a value out of range (what is
+            not seen now, at some steps between 0 and total_steps, is an error at its step);
             total_steps out of range, or filled by phases; groups without such a setting.
 
     >>> import torch
@@ -71,7 +94,7 @@ class HyperparamScheduler(LRScheduler):
     ) -> None:
         check_optimizer(optimizer)
         self._budget = checked_budget(total_steps)
-        self._settings: list[tuple[str, Function, list[int] | None]] = []
+        self._settings: list[_Setting] = []
         self._fixed = False
         given = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         for name, schedules in given.items():
@@ -88,7 +111,8 @@ class HyperparamScheduler(LRScheduler):
             epoch: The number of updates before it, an integer >= 0; one more than now by default.
 
         Raises:
-            ValueError: epoch is out of range; a group was added and the schedules differ.
+            ValueError: epoch or a value is out of range; a group was added and the schedules
+                differ.
         """
         if self._step_count == 1 and epoch is None:
             self._check_order()
@@ -104,37 +128,54 @@ class HyperparamScheduler(LRScheduler):
         return self.get_lr()
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps: ``{"last_epoch": n}``."""
-        return {"last_epoch": self.last_epoch}
+        """The number of steps, "last_epoch", and the values set last, "_last_lr" and so on.
+
+        With a clock, its state as well.
+        """
+        state: dict[str, Any] = {"last_epoch": self.last_epoch}
+        count = len(self.optimizer.param_groups)
+        for setting in self._settings:
+            last = state.setdefault(f"_last_{setting.name}", [None] * count)
+            for index in range(count) if setting.chosen is None else setting.chosen:
+                last[index] = setting.last
+        return with_clock(state, self._budget)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go to the number of steps in a state; one of PyTorch's other schedulers has it too.
 
+        With a clock, that goes to the time in the state.
+
         Raises:
-            ValueError: The state has no number of steps, "last_epoch".
+            ValueError: The state has no number of steps, "last_epoch", or no "clock" for a clock.
         """
-        self.last_epoch = checked_count("last_epoch", state_dict.get("last_epoch"), -1)
-        if self.last_epoch >= 0:  # Below, it waits for its turn in a SequentialLR.
-            self._update_lr(self.last_epoch)
+        count = saved_count(state_dict)
+        without_clock(state_dict, self._budget)
+        self.last_epoch = count
+        if self.last_epoch >= 0:
+            names = {setting.name for setting in self._settings}
+            with others_kept(self.optimizer, names, state_dict):
+                self._update_lr(self.last_epoch)
 
     def _add(self, name: str, schedules: list[Function], optimizer: Optimizer) -> None:
-        key = name
-        if name == "momentum" and not all("momentum" in group for group in optimizer.param_groups):
-            key = "betas"
-        if not all(key in group for group in optimizer.param_groups):
+        names = {"momentum", "betas"} if name == "momentum" else {name}
+        if any(names.isdisjoint(group) for group in optimizer.param_groups):
             raise ValueError(
                 f"{name} must be None for {type(optimizer).__name__}, whose parameter groups do "
                 f"not all have it; got {schedules[0]!r}"
             )
-        own_tensors(optimizer, key)
+        for key in names:
+            own_numbers(optimizer, key)
+        if name == "lr":
+            own_numbers(optimizer, "initial_lr")
         if shared(schedules):
-            self._settings.append((key, schedules[0], None))
+            self._settings.append(_Setting(name, schedules[0]))
             return
         self._fixed = True
         chosen: dict[int, list[int]] = {}
         for index, schedule in enumerate(schedules):
             chosen.setdefault(id(schedule), []).append(index)
-        self._settings += [(key, schedules[indices[0]], indices) for indices in chosen.values()]
+        for indices in chosen.values():
+            self._settings.append(_Setting(name, schedules[indices[0]], indices))
 
     def _update_lr(self, epoch: int | None = None) -> None:
         # The name by which SequentialLR starts a scheduler whose turn it is.
@@ -142,10 +183,13 @@ class HyperparamScheduler(LRScheduler):
         groups = self.optimizer.param_groups
         if self._fixed:
             check_added(len(groups), len(self.base_lrs))
-        for key, schedule, chosen in self._settings:
-            number = value(schedule, self._budget, t)
+        budget = self._budget
+        now, T = (t, budget) if isinstance(budget, int) else reading(budget, t)
+        for setting in self._settings:
+            name, chosen = setting.name, setting.chosen
+            setting.last = number = checked_value(name, setting.schedule(now, T))
             for group in groups if chosen is None else [groups[i] for i in chosen]:
-                put(group, key, number)
+                put(group, name, number)
         self.last_epoch = t
 
     def _check_order(self) -> None:

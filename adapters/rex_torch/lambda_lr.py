@@ -17,12 +17,16 @@ from rex_torch.groups import (
     checked_count,
     copied,
     current_rates,
-    own_tensors,
+    others_kept,
+    own_numbers,
     peak,
     per_group,
     put,
+    saved_count,
     shared,
     value,
+    with_clock,
+    without_clock,
 )
 
 
@@ -41,16 +45,18 @@ def lambda_lr(
         lr = lr₀ · schedule(n, total_steps)
         lr = schedule(n, total_steps)        if absolute
 
-    Its state has the number of steps and lr₀, but neither schedule nor budget: after
-    ``load_state_dict`` those given here hold, from the next update on. (Load the optimizer's state
-    before it; that brings the old rate.) If one schedule serves all groups, a group that
-    ``optimizer.add_param_group`` adds follows it too, from the next ``step()``.
+    Its state has the number of steps, lr₀ and the rate set last, but neither schedule nor budget:
+    after ``load_state_dict`` those given here hold, from the next update on. (Load the optimizer's
+    state before it; that brings the old rate. Where that is another scheduler's, in a SequentialLR
+    or a ChainedScheduler, it holds until the next ``step()``.) If equal schedules serve all groups,
+    a group that ``optimizer.add_param_group`` adds follows them too, from the next ``step()``.
 
     Args:
         optimizer: The optimizer. A rate that is a tensor stays that tensor, filled in place.
         schedule: A `rex_core.Schedule`, or any function of (t, T), with values >= 0; or a sequence
             of them, one for each parameter group.
-        total_steps: The budget in calls of ``step()``, an integer >= 1.
+        total_steps: The budget in calls of ``step()``, an integer >= 1; or a `rex_core.WallClock`,
+            which is read at each of them. The state then has the time that it shows, too.
         absolute: Whether a schedule gives the rate, not a factor of the one that the group has.
         last_epoch: As in PyTorch, to go on without a saved state: the number of calls of ``step()``
             so far, less one, an integer >= -1.
@@ -60,8 +66,9 @@ def lambda_lr(
 
     Raises:
         ValueError: A schedule that is not absolute has another peak_value than 1; not one schedule
-            per group; total_steps out of range, or filled by phases; last_epoch out of range, or
-            >= 0 for groups without an "initial_lr".
+            per group; a value out of range (what is not seen now, at some steps between 0 and
+            total_steps, is an error at its step); total_steps out of range, or filled by phases;
+            last_epoch out of range, or >= 0 for groups without an "initial_lr".
 
     >>> import torch
     >>> from rex_core import Schedule
@@ -69,8 +76,8 @@ def lambda_lr(
     >>> scheduler = lambda_lr(optimizer, Schedule(warmup_ratio=0.05), total_steps=1000)
     """
     check_optimizer(optimizer)
-    total_steps = checked_budget(total_steps)
-    schedules = per_group("schedule", schedule, optimizer, total_steps)
+    budget = checked_budget(total_steps)
+    schedules = per_group("schedule", schedule, optimizer, budget)
     for each in schedules:
         if not absolute and known(peak(each)) != 1:
             raise ValueError(
@@ -84,10 +91,11 @@ def lambda_lr(
             "last_epoch must be -1 if a group has no 'initial_lr', which the optimizer's saved "
             f"state brings; got {last_epoch!r}"
         )
-    own_tensors(optimizer, "lr")
+    for key in ("lr", "initial_lr"):
+        own_numbers(optimizer, key)
     # One object for one schedule, and a partial: LambdaLR saves the attributes of other callables,
     # and on load would bring the old budget back.
-    lambdas = {id(each): partial(value, each, total_steps) for each in schedules}
+    lambdas = {id(each): partial(value, each, budget) for each in schedules}
     kind = _Rates if absolute else _Factors
     return kind(optimizer, [lambdas[id(each)] for each in schedules], last_epoch)
 
@@ -103,16 +111,39 @@ class _Factors(LambdaLR):
     def get_last_lr(self) -> list[float | Tensor]:
         return current_rates(self.optimizer)
 
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict() | {"_last_lr": [float(rate) for rate in self._last_lr]}
+        return with_clock(state, self._budget)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        saved_count(state_dict)
+        self._check_groups(state_dict)
         self._take_added()
-        super().load_state_dict(state_dict)
-        if self.last_epoch >= 0:  # Below, it waits for its turn in a SequentialLR.
-            self._update_lr(self.last_epoch)
+        super().load_state_dict(without_clock(state_dict, self._budget))
+        if self.last_epoch >= 0:
+            with others_kept(self.optimizer, ["lr"], state_dict):
+                self._update_lr(self.last_epoch)
+
+    def _check_groups(self, state_dict: dict[str, Any]) -> None:
+        count = len(self.optimizer.param_groups)
+        for name in ("base_lrs", "lr_lambdas"):
+            content = state_dict.get(name)
+            if not isinstance(content, list) or not 1 <= len(content) <= count:
+                raise ValueError(
+                    f"{name} in state_dict must be a list with one for each of the {count} "
+                    f"parameter groups, as in the state of a LambdaLR; got {content!r}"
+                )
 
     def _update_lr(self, epoch: int | None = None) -> None:
-        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+        self.last_epoch = self.last_epoch + 1 if epoch is None else checked_count("epoch", epoch, 0)
+        self._last_lr = self.get_lr()
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
             put(group, "lr", rate)
+
+    @property
+    def _budget(self) -> Any:
+        function: Any = self.lr_lambdas[0]
+        return function.args[1]
 
     def _rates(self) -> list[float | Tensor]:
         return [base * n for base, n in zip(self.base_lrs, self._numbers(), strict=True)]
@@ -131,10 +162,12 @@ class _Factors(LambdaLR):
         groups, lambdas = self.optimizer.param_groups, self.lr_lambdas
         if not shared(lambdas):
             check_added(len(groups), len(lambdas))
-        own_tensors(self.optimizer, "lr")
-        for group in groups[len(self.base_lrs) :]:
-            self.base_lrs.append(copied(group.setdefault("initial_lr", copied(group["lr"]))))
-        lambdas += lambdas[:1] * (len(groups) - len(lambdas))
+        own_numbers(self.optimizer, "lr")
+        # New lists: a state that was saved or loaded holds the old ones.
+        added = groups[len(self.base_lrs) :]
+        rates = [copied(group.setdefault("initial_lr", copied(group["lr"]))) for group in added]
+        self.base_lrs = [*self.base_lrs, *rates]
+        self.lr_lambdas = [*lambdas, *lambdas[:1] * (len(groups) - len(lambdas))]
 
 
 class _Rates(_Factors):

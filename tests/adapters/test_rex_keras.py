@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
@@ -16,15 +17,19 @@ from rex_core import (
     Join,
     Restarts,
     Schedule,
+    WallClock,
     bind,
     constant,
     cosine,
+    demon,
     every_fraction,
+    every_step,
     exponential,
     linear,
     one_cycle,
     one_minus_sqrt,
     polynomial,
+    register,
     rex,
     step,
     to_dict,
@@ -355,6 +360,69 @@ def test_data_names_functions_and_imports_nothing():
         as_schedule(RATE, 12).from_config(config)
 
 
+class Times(keras.callbacks.Callback):
+    """When batches began, before their rate was set, and that rate."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock, self.times, self.rates, self.losses = clock, [], [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.times.append(self.clock.t)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.rates.append(float(self.model.optimizer.learning_rate))
+        self.losses.append(float(logs["loss"]))
+
+
+def test_a_run_of_one_second():
+    """Stopped half-way and begun again, with what it had left."""
+    rate = Schedule(linear, peak_value=0.3, end_value=0.001)
+    model = network(keras.optimizers.SGD(0.5, momentum=0.9))
+    train(model, 1)  # Compiled, for free.
+    state = {"t": 0}
+    for T in (0.5, 1):
+        clock = WallClock(T)
+        clock.load_state_dict(state)
+        count, times = updates(model), Times(clock)
+        before = time.monotonic()
+        left = T - clock.t
+        train(model, 10**6, [times, BatchLearningRateScheduler(rate, clock)])
+        assert time.monotonic() - before >= left
+        # Between a look at the clock and the next batch the time can be up, too.
+        assert times.times[-2] < T <= clock.t
+        assert updates(model) == count + len(times.rates)
+        for value, first, last in zip(
+            times.rates, times.times, [*times.times[1:], clock.t], strict=True
+        ):
+            assert rate(last, T) * (1 - 1e-6) <= value <= rate(first, T) * (1 + 1e-6)
+        state = clock.state_dict()
+    assert np.mean(times.losses[-10:]) < 0.5
+
+
+def test_a_run_of_epochs_ends_on_time():
+    model = network(keras.optimizers.SGD(0.5))
+    train(model, 1)
+    clock = WallClock(1)
+    callback = learning_rate_scheduler(Schedule(linear, peak_value=0.25), clock)
+    rates = train(model, 10**6, [callback])["learning_rate"]
+    assert clock.t >= 1
+    assert 0.25 > rates[0] > rates[-1] >= 0
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_a_clock_is_no_budget_of_a_compiled_schedule():
+    with pytest.raises(ValueError, match=r"total_steps must be an integer .* got <WallClock"):
+        as_schedule(RATE, WallClock(60))
+
+
+@pytest.mark.parametrize("config", [{}, None, {"schedule": to_dict(RATE), "total_steps": 3}])
+def test_a_config_has_what_was_written(config):
+    names = "gradient_accumulation_steps, schedule, total_steps"
+    with pytest.raises(ValueError, match=f"^config must have {names}; got "):
+        as_schedule(RATE, 12).from_config(config)
+
+
 MAKE = {
     "as_schedule": (as_schedule, "total_steps"),
     "BatchLearningRateScheduler": (BatchLearningRateScheduler, "total_steps"),
@@ -386,8 +454,14 @@ def test_integers_of_other_types_are_budgets(make, budget):
         (RATE(0, 9), r"a function of \(t, T\); got 0.01"),
         (lambda t: 0.1, r"a function of \(t, T\); got <function"),
         (Schedule, r"a function of \(t, T\); got <class"),
-        (Schedule(warmup_steps=9), "must end before T; got an end at 9 of T = 9"),
+        (Schedule(warmup_steps=9), "must end before T, .*; got an end at 9 of T = 9"),
         (Schedule(peak_value=np.array([0.1, 0.2])), "one number for one step; got array"),
+        (every_step, "must not be a sampling; got every_step"),
+        (Schedule(end_value=-1.0), r"must be a finite number >= 0; got -0\."),
+        (Join([Schedule(end_value=-0.5), Schedule()], [0.7]), r"a finite number >= 0; got -0\."),
+        (lambda t, T: None if t else 0.1, "must be a finite number >= 0; got None"),
+        (lambda t, T: float("nan") if t > 3 else 0.1, "must be a finite number >= 0; got nan"),
+        (lambda t, T: "x", "must be a finite number >= 0; got 'x'"),
     ],
 )
 def test_what_is_no_schedule_of_the_budget_is_refused(make, name, schedule, message):
@@ -395,8 +469,55 @@ def test_what_is_no_schedule_of_the_budget_is_refused(make, name, schedule, mess
         make(schedule, 9)
 
 
+@register
+def cut_off(t, T):
+    """Of Python numbers only."""
+    if t.__class__ is not int:
+        raise ValueError("no tensors here")
+    return 0.5
+
+
+def test_a_function_of_numbers_only_is_refused_before_training():
+    with pytest.raises(ValueError, match="no tensors here"):
+        as_schedule(cut_off, 9)
+
+
+def test_what_does_not_take_the_tensors_of_the_backend_is_refused_before_training():
+    name = "jax.numpy" if BACKEND == "torch" else "torch"
+    other = pytest.importorskip(name, reason=f"{name} is not installed beside {BACKEND}")
+    with pytest.raises(ValueError, match="must be arrays of one library"):
+        as_schedule(Schedule(peak_value=other.asarray(0.1)), 9)
+
+
+def test_a_rate_out_of_range_that_was_not_tried_ends_training():
+    T = 1_000_003
+    callback = BatchLearningRateScheduler(lambda t, T: -0.5 if t == 5 else 0.1, T)
+    model = probe(keras.optimizers.SGD(0.5))
+    with pytest.raises(ValueError, match=r"each value of schedule must be .*; got -0\.5"):
+        fit(model, [callback])
+    assert updates(model) == 5
+
+
+SETTINGS = {
+    "Adam's beta_1": lambda it: keras.optimizers.Adam(0.1, beta_1=it),
+    "Nadam's beta_1": lambda it: keras.optimizers.Nadam(0.1, beta_1=it),
+    "Lion's beta_1": lambda it: keras.optimizers.Lion(0.1, beta_1=it),
+    "RMSprop's momentum": lambda it: keras.optimizers.RMSprop(0.1, momentum=it),
+    "AdamW's weight_decay": lambda it: keras.optimizers.AdamW(0.1, weight_decay=it),
+    "EMA's momentum": lambda it: keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=it),
+    "a norm": lambda it: keras.optimizers.SGD(0.1, clipnorm=it),
+    "a scale": lambda it: keras.optimizers.SGD(0.1, loss_scale_factor=it),
+}
+
+
+@pytest.mark.parametrize("make", SETTINGS.values(), ids=SETTINGS)
+def test_only_the_rate_can_have_a_schedule(make):
+    with pytest.raises(ValueError, match=r"only learning_rate can have a schedule: .* got one of"):
+        fit(probe(make(as_schedule(demon(), 12))))
+
+
 def test_what_could_not_be_saved_is_refused_before_training():
-    with pytest.raises(ValueError, match="a function must be registered to be written"):
+    with pytest.raises(ValueError, match=r"a function must be registered, .* to be written"):
         as_schedule(Schedule(lambda t, T: 0.5), 9)
 
 
@@ -415,6 +536,48 @@ def test_a_callback_refuses_an_optimizer_that_holds_a_schedule(callback, rate):
     with pytest.raises(ValueError, match="learning_rate of the optimizer must be a number"):
         fit(model, [callback])
     assert updates(model) == 0
+
+
+BOTH = {
+    "per batch": lambda: BatchLearningRateScheduler(RATE, 12),
+    "per epoch": lambda: learning_rate_scheduler(RATE, 12),
+}
+
+
+class Unused(keras.Sequential):
+    """A model with a train step of its own, which does not use the optimizer that it got."""
+
+    def train_step(self, *args):
+        logs = {"loss": keras.ops.zeros(())}
+        return (logs, *args[:1]) if BACKEND == "jax" else logs
+
+
+@pytest.mark.parametrize("make", BOTH.values(), ids=BOTH)
+@pytest.mark.parametrize("steps", [None, 3])
+def test_a_callback_refuses_an_optimizer_that_is_not_applied(make, steps):
+    model = Unused([keras.Input((12,)), keras.layers.Dense(1)])
+    optimizer = keras.optimizers.SGD(0.5, gradient_accumulation_steps=steps)
+    model.compile(optimizer, loss="mean_absolute_error")
+    with pytest.raises(ValueError, match=rf"train step applies; .* in {steps or 1} batches"):
+        fit(model, [make()])
+
+
+@pytest.mark.parametrize("make", BOTH.values(), ids=BOTH)
+def test_a_loss_scale_that_is_too_large_at_first_is_no_error(make):
+    """The wrapper finds one in the first batches, without an update."""
+    inner = keras.optimizers.SGD(0.5)
+    model = probe(keras.optimizers.LossScaleOptimizer(inner, initial_scale=3e38))
+    rows = 10 * np.eye(12, dtype="float32")
+    model.fit(rows, np.repeat(LABEL, 12, 0), batch_size=1, callbacks=[make()], verbose=0)
+    assert int(inner.iterations) == 8
+
+
+@pytest.mark.parametrize("make", BOTH.values(), ids=BOTH)
+def test_a_callback_refuses_a_model_without_an_optimizer(make):
+    callback = make()
+    callback.set_model(probe(None))
+    with pytest.raises(ValueError, match=r"^optimizer must be given to compile"):
+        callback.on_train_begin()
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras on torch has no steps_per_execution")
@@ -455,6 +618,10 @@ def test_arrays_calculate_as_numpy_does(operation):
 def test_an_array_that_is_traced_has_no_truth():
     with pytest.raises(Exception, match=r"[Tt]rac|symbolic"):
         compiled(lambda t: 1 if Array(t) > 3 else 2)(ops.convert_to_tensor(5))
+
+
+def test_the_module_of_arrays_is_no_package():
+    assert not hasattr(sys.modules[Array.__module__], "__path__")
 
 
 def test_without_keras_the_extra_is_named():

@@ -2,6 +2,7 @@ import pickle
 import re
 import subprocess
 import sys
+import time
 
 import flax.linen as nn
 import jax
@@ -17,11 +18,13 @@ from rex_core import (
     Replan,
     Restarts,
     Schedule,
+    WallClock,
     bind,
     cosine,
     demon,
     every,
     every_fraction,
+    linear,
     one_cycle,
     rex,
     step,
@@ -337,3 +340,62 @@ def test_a_tree_keeps_its_structure_whatever_its_leaves_become(leaf):
         again = jax.tree.structure(mapped, is_leaf=lambda node: node is leaf)
         assert again == treedef
         assert hash(again) == hash(treedef)
+
+
+def test_a_run_of_one_second():
+    """The rate of each update is that of the moment at which it began; compiled once, for free."""
+    rate = Schedule(linear, peak_value=0.25, end_value=0.001)
+    optimizer = optax.inject_hyperparams(optax.sgd)(BudgetedSchedule(rate, 1), momentum=0.9)
+    train, traces, params, state, images, labels = start(optimizer)
+    jax.block_until_ready(train(params, state, images, labels, {"t": 0.0, "T": 1.0}))
+    before = time.monotonic()
+    clock = WallClock(1)
+    times = []
+    while (t := clock.t) < clock.T:
+        times.append(t)
+        params, state = train(params, state, images, labels, {"t": t, "T": clock.T})
+        # The wait keeps Python from running ahead of the device, and the clock with it.
+        assert float(state.hyperparams["learning_rate"]) == pytest.approx(rate(t, 1), rel=1e-5)
+    assert times[-1] < 1 <= clock.t <= time.monotonic() - before
+    _, state = train(params, state, images, labels, {"t": clock.t, "T": clock.T})
+    assert state.hyperparams["learning_rate"] == np.float32(0.001)
+    assert state.hyperparams_states["learning_rate"].count == len(times) + 1
+    assert len(traces) == 1
+    logits = Network().apply(params, images)
+    assert float((logits.argmax(1) == labels).mean()) > 0.9
+
+
+TOKENS, STEP = 300 * 10**9, 2**19
+
+
+def test_tokens_beyond_int32_are_refused_or_exact():
+    rate = Schedule(peak_value=3e-4, end_value=3e-5, warmup_ratio=1 / 800)
+    optimizer = optax.inject_hyperparams(optax.sgd)(BudgetedSchedule(rate, 1000))
+    update = jax.jit(lambda state, t, T: optimizer.update(0.0, state, 0.0, t=t, T=T)[1])
+    with pytest.raises(OverflowError, match="An overflow was encountered while parsing"):
+        update(optimizer.init(0.0), STEP, TOKENS)
+    spent = [0, STEP, TOKENS // 800, TOKENS // 2, TOKENS - 1, TOKENS]
+    with jax.enable_x64(True):
+        for t in spent:
+            found = update(optimizer.init(0.0), t, TOKENS).hyperparams["learning_rate"]
+            assert float(found) == pytest.approx(rate(t, TOKENS), rel=1e-14)
+
+
+def test_a_rate_worked_out_by_the_host():
+    """Python's integers have no end; the compiled step takes the number that comes of them."""
+    rate = Schedule(peak_value=0.1)
+    optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.0)
+    train, traces, params, state, images, labels = start(optimizer)
+    for t in (0, STEP, TOKENS - STEP, TOKENS - 1, TOKENS):
+        state = optax.tree_utils.tree_set(state, learning_rate=jnp.float32(rate(t, TOKENS)))
+        params, state = train(params, state, images, labels, {})
+        assert state.hyperparams["learning_rate"] == np.float32(rate(t, TOKENS))
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize(
+    "make", [lambda b: as_schedule(RATE, b), lambda b: BudgetedSchedule(RATE, b)]
+)
+def test_a_clock_is_no_budget_of_a_compiled_schedule(make):
+    with pytest.raises(ValueError, match=r"total_steps must be an integer .* got <WallClock"):
+        make(WallClock(60))

@@ -1,16 +1,28 @@
 import copy
 import io
+import itertools
 import pickle
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from rex_torch import HyperparamScheduler, lambda_lr
 from torch.optim import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
-from torch.optim.lr_scheduler import ConstantLR, LambdaLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    ConstantLR,
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    LRScheduler,
+    OneCycleLR,
+    SequentialLR,
+)
+from torch.optim.swa_utils import SWALR
 
 from rex_core import (
     Join,
@@ -217,7 +229,9 @@ def test_groups_added_later_are_resumed(make):
     [
         lambda optimizer: lambda_lr(optimizer, [RATE, OTHER], T, absolute=True),
         lambda optimizer: HyperparamScheduler(optimizer, T, lr=[RATE, OTHER]),
-        lambda optimizer: HyperparamScheduler(optimizer, T, lr=RATE, momentum=[demon(), demon()]),
+        lambda optimizer: HyperparamScheduler(
+            optimizer, T, lr=RATE, momentum=[demon(), demon(0.8)]
+        ),
     ],
     ids=["lambda_lr", "HyperparamScheduler", "one of its settings"],
 )
@@ -226,8 +240,25 @@ def test_a_group_without_a_schedule_is_refused(make):
     scheduler = make(optimizer)
     update(optimizer)
     optimizer.add_param_group({"params": [parameter()]})
-    with pytest.raises(ValueError, match=r"added later; got 2 different ones, .* 3 groups"):
+    with pytest.raises(ValueError, match=r"added later; got one for each of 2, .* 3 groups"):
         scheduler.step()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda optimizer, schedules: lambda_lr(optimizer, schedules, T, absolute=True),
+        lambda optimizer, schedules: HyperparamScheduler(optimizer, T, lr=schedules),
+    ],
+    ids=["lambda_lr", "HyperparamScheduler"],
+)
+def test_equal_schedules_are_one(make):
+    optimizer = sgd(PEAK, PEAK)
+    scheduler = make(optimizer, [Schedule(peak_value=0.3), Schedule(peak_value=0.3)])
+    optimizer.add_param_group({"params": [parameter()]})
+    update(optimizer)
+    scheduler.step()
+    assert rates_of(optimizer) == [Schedule(peak_value=0.3)(1, T)] * 3
 
 
 @every_scheduler
@@ -239,7 +270,7 @@ def test_the_state_is_plain_and_knows_no_budget(make):
     if isinstance(scheduler, LambdaLR):
         assert state["lr_lambdas"] == [{}, {}]
     else:
-        assert state == {"last_epoch": 5}
+        assert state == {"last_epoch": 5, "_last_lr": [RATE(5, T)] * 2}
     assert saved(state)["last_epoch"] == 5
     assert not {T, float(T)} & {v for v in state.values() if isinstance(v, int | float)}
 
@@ -321,11 +352,110 @@ def test_it_takes_its_turn_in_a_sequence_and_is_resumed_there(make):
         assert applied(again, resumed, 16 - stop) == [pytest.approx(plan[stop:])]
 
 
+class Beside:
+    """Two schedulers, of which the second takes over at some step, as in the example of SWALR."""
+
+    def __init__(self, first, second, start):
+        self.parts, self.start, self.t = (first, second), start, 0
+
+    def step(self):
+        self.t += 1
+        self.parts[self.t > self.start].step()
+
+    def state_dict(self):
+        return {"t": self.t, "parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state):
+        self.t = state["t"]
+        for part, content in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(content)
+
+
+COMPANY = {
+    "first in SequentialLR": lambda optimizer, ours: SequentialLR(
+        optimizer, [ours(optimizer), CosineAnnealingLR(optimizer, T)], [4]
+    ),
+    "first in ChainedScheduler": lambda optimizer, ours: ChainedScheduler(
+        [ours(optimizer), ExponentialLR(optimizer, 0.5)]
+    ),
+    "beside SWALR": lambda optimizer, ours: Beside(
+        ours(optimizer), SWALR(optimizer, 0.02, anneal_epochs=5), 4
+    ),
+}
+
+
+@pytest.mark.parametrize("company", COMPANY.values(), ids=COMPANY)
+@pytest.mark.parametrize("kind", [float, double, torch.tensor])
+@every_scheduler
+def test_what_another_scheduler_has_set_is_kept_on_resume(make, kind, company):
+    def start():
+        optimizer = sgd(kind(PEAK))
+        return optimizer, company(optimizer, make)
+
+    (whole,) = applied(*start(), 14)
+    for stop in (0, 2, 3, 4, 5, 9):
+        optimizer, scheduler = start()
+        applied(optimizer, scheduler, stop)
+        again, resumed = start()
+        again.load_state_dict(saved(optimizer.state_dict()))
+        resumed.load_state_dict(scheduler.state_dict())
+        assert applied(again, resumed, 14 - stop) == [pytest.approx(whole[stop:], rel=1e-12)]
+
+
+# PyTorch makes that step itself, in the constructor.
+@pytest.mark.filterwarnings("ignore:.*before.*optimizer.step:UserWarning")
+@every_scheduler
+def test_a_sequence_within_a_sequence_is_resumed(make):
+    """There PyTorch counts down to -2 for those that wait, and to 1 for the first."""
+
+    def start():
+        optimizer = sgd(PEAK)
+        inner = SequentialLR(optimizer, [make(optimizer), make(optimizer, 40)], [4])
+        return optimizer, SequentialLR(optimizer, [inner, CosineAnnealingLR(optimizer, T)], [8])
+
+    (whole,) = applied(*start(), 14)
+    for stop in (2, 6, 9):
+        optimizer, scheduler = start()
+        applied(optimizer, scheduler, stop)
+        again, resumed = start()
+        again.load_state_dict(saved(optimizer.state_dict()))
+        resumed.load_state_dict(scheduler.state_dict())
+        assert applied(again, resumed, 14 - stop) == [pytest.approx(whole[stop:], rel=1e-12)]
+
+
+def test_a_momentum_that_another_scheduler_has_set_is_kept_on_resume():
+    def start():
+        optimizer = sgd(PEAK, momentum=0.5)
+        ours = HyperparamScheduler(optimizer, T, lr=RATE, momentum=demon(0.8))
+        theirs = OneCycleLR(optimizer, PEAK, total_steps=T)
+        return optimizer, SequentialLR(optimizer, [ours, theirs], [4])
+
+    optimizer, scheduler = start()
+    applied(optimizer, scheduler, 7)
+    again, resumed = start()
+    again.load_state_dict(saved(optimizer.state_dict()))
+    resumed.load_state_dict(scheduler.state_dict())
+    assert again.param_groups[0]["momentum"] == optimizer.param_groups[0]["momentum"] > 0.85
+
+
 @every_scheduler
 def test_a_first_value_that_is_skipped_is_said(make):
     scheduler = make(sgd(PEAK))
     with pytest.warns(UserWarning, match=r"first value of the (learning rate )?schedule"):
         scheduler.step()
+
+
+@every_scheduler
+def test_numpys_rates_do_not_reach_a_checkpoint(make):
+    """Of the optimizer, of its defaults, and of another scheduler that was there before."""
+    optimizer = SGD([{"params": [parameter()]}], lr=np.float64(PEAK))
+    ConstantLR(optimizer, 1.0)
+    scheduler = make(optimizer)
+    optimizer.add_param_group({"params": [parameter()]})
+    update(optimizer)
+    scheduler.step()
+    assert saved(scheduler.state_dict())["last_epoch"] == 1
+    assert len(saved(optimizer.state_dict())["param_groups"]) == 2
 
 
 @every_scheduler
@@ -371,6 +501,26 @@ def test_momentum_of_adam_is_its_first_beta(kind):
     assert torch.is_tensor(first) == torch.is_tensor(betas[0])
 
 
+@pytest.mark.parametrize("kind", [float, double])
+def test_momentum_where_each_group_has_it(kind):
+    """Optimizers of several rules, as Muon beside Adam, have both sorts of groups."""
+
+    class Both(torch.optim.Optimizer):
+        def step(self):
+            pass
+
+    first = {"params": [parameter()], "momentum": kind(0.5)}
+    optimizer = Both([first, {"params": [parameter()], "betas": (kind(0.5), 0.99)}], {"lr": 0.1})
+    scheduler = HyperparamScheduler(optimizer, T, momentum=[demon(0.8), demon(0.9)])
+    scheduler.step(7)
+    one, other = optimizer.param_groups
+    assert (one["momentum"], other["betas"]) == (demon(0.8)(7, T), (demon(0.9)(7, T), 0.99))
+    assert "betas" not in one
+    assert "momentum" not in other
+    with pytest.raises(ValueError, match="weight_decay must be None for Both"):
+        HyperparamScheduler(optimizer, T, weight_decay=demon())
+
+
 def test_weight_decay_is_what_the_optimizer_uses():
     """Without a gradient AdamW shrinks a weight by the product of rate and weight decay."""
     p = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
@@ -402,13 +552,17 @@ def test_every_setting_at_any_step(kind):
     assert (scheduler.last_epoch, group["lr"]) == (11, lr(11, T))
 
 
-def test_another_schedulers_checkpoint_says_where_to_go_on():
+@pytest.mark.parametrize("steps_only", [False, True])
+def test_another_schedulers_checkpoint_says_where_to_go_on(steps_only):
     optimizer = sgd(PEAK)
-    cosine_annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T)
+    cosine_annealing = CosineAnnealingLR(optimizer, T)
     applied(optimizer, cosine_annealing, 6)
-    scheduler = HyperparamScheduler(optimizer, T, lr=RATE)
-    scheduler.load_state_dict(cosine_annealing.state_dict())
-    assert applied(optimizer, scheduler, 4) == [expected(RATE, T, 4, 6)]
+    again = sgd(PEAK)
+    scheduler = HyperparamScheduler(again, T, lr=RATE)
+    again.load_state_dict(optimizer.state_dict())
+    state = cosine_annealing.state_dict()
+    scheduler.load_state_dict({"last_epoch": 6} if steps_only else state)
+    assert applied(again, scheduler, 4) == [expected(RATE, T, 4, 6)]
 
 
 def test_one_tensor_of_betas_in_all_groups():
@@ -417,6 +571,48 @@ def test_one_tensor_of_betas_in_all_groups():
     optimizer = Adam(groups, betas=betas, foreach=False)
     HyperparamScheduler(optimizer, T, momentum=[demon(0.9), demon(0.5)])
     assert [float(group["betas"][0]) for group in optimizer.param_groups] == [0.9, 0.5]
+
+
+@every_scheduler
+def test_steps_may_be_integers_of_any_library(make):
+    for integer in (5, np.int64(5), np.array(5), torch.tensor(5)):
+        optimizer = sgd(PEAK)
+        scheduler = make(optimizer)
+        update(optimizer)
+        with warnings.catch_warnings():
+            # LambdaLR's own, of the argument.
+            warnings.filterwarnings("ignore", "The epoch parameter", UserWarning)
+            scheduler.step(integer)
+        assert rates_of(optimizer) == [pytest.approx(RATE(5, T))]
+        assert saved(scheduler.state_dict())["last_epoch"] == 5
+
+
+@pytest.mark.parametrize("kind", [float, double, torch.tensor])
+def test_groups_added_from_the_defaults_begin_with_their_rate(kind):
+    """However late: what is filled in place is neither the defaults' tensor nor "initial_lr"."""
+    optimizer = SGD([parameter()], lr=kind(PEAK))
+    scheduler = lambda_lr(optimizer, SHAPE, T)
+    for _ in range(2):
+        applied(optimizer, scheduler, 4)
+        optimizer.add_param_group({"params": [parameter()]})
+    applied(optimizer, scheduler, 2)
+    groups = optimizer.param_groups
+    assert [float(group["initial_lr"]) for group in groups] == [pytest.approx(PEAK)] * 3
+    assert rates_of(optimizer) == [pytest.approx(PEAK * SHAPE(10, T))] * 3
+
+
+def test_a_state_is_not_changed_by_what_comes_after():
+    optimizer = sgd(PEAK)
+    scheduler = lambda_lr(optimizer, SHAPE, T)
+    before = scheduler.state_dict()
+    again = sgd(PEAK)
+    resumed = lambda_lr(again, SHAPE, T)
+    resumed.load_state_dict(before)
+    for each, its in ((optimizer, scheduler), (again, resumed)):
+        each.add_param_group({"params": [parameter()]})
+        applied(each, its, 2)
+    assert before["base_lrs"] == [PEAK]
+    assert before["lr_lambdas"] == [{}]
 
 
 BUDGETS = 0, -1, 1.5, float("nan"), float("inf"), "10", True, None, [10], np.array([10, 20])
@@ -441,7 +637,15 @@ REFUSED = {
     "a sampling": (every_step, "must not be a sampling"),
     "an array": (Schedule(peak_value=np.ones(3)), "must give one number at a step"),
     "a string": (lambda t, T: "1", "must be a finite number >= 0; got '1'"),
-    "a negative rate": (lambda t, T: 1 - 2 * t / T, "must be a finite number >= 0; got -1.0"),
+    "a negative rate": (lambda t, T: 1 - 2 * t / T, "must be a finite number >= 0; got -0.1"),
+    "a negative rate in between": (
+        Join([Schedule(end_value=-0.5), Schedule()], [0.7]),
+        "must be a finite number >= 0; got -0.1",
+    ),
+    "nothing in between": (
+        lambda t, T: None if t == 5 else 0.1,
+        "must be a finite number >= 0; got None",
+    ),
     "not a number": (lambda t, T: float("nan"), "must be a finite number >= 0; got nan"),
     "too few": ([SHAPE], "one for each of the 2 parameter groups; got 1"),
     "too many": ((SHAPE,) * 3, "one for each of the 2 parameter groups; got 3"),
@@ -455,6 +659,46 @@ def test_schedules_that_are_refused(schedule, message):
             lambda_lr(sgd(PEAK, PEAK), schedule, T, absolute=absolute)
     with pytest.raises(ValueError, match=re.escape(message)):
         HyperparamScheduler(sgd(PEAK, PEAK), T, lr=schedule)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_pair_of_one_cycle_is_refused(groups):
+    """Of two groups it could pass for a schedule each."""
+    for make in (
+        lambda optimizer, pair: lambda_lr(optimizer, pair, T, absolute=True),
+        lambda optimizer, pair: HyperparamScheduler(optimizer, T, lr=pair),
+        lambda optimizer, pair: HyperparamScheduler(optimizer, T, lr=pair.lr, momentum=pair),
+    ):
+        optimizer = sgd(*[PEAK] * groups, momentum=0.9)
+        with pytest.raises(ValueError, match=r"must be one of the two schedules of one_cycle"):
+            make(optimizer, one_cycle(PEAK))
+
+
+MISSED = 1_000_003
+
+
+def test_values_out_of_range_between_those_seen_at_first():
+    """An error at their step, before the optimizer gets them."""
+    makers = (
+        lambda optimizer, schedule: lambda_lr(optimizer, schedule, MISSED),
+        lambda optimizer, schedule: HyperparamScheduler(optimizer, MISSED, lr=schedule),
+    )
+    for bad, make in itertools.product((None, float("nan"), -0.5, float("inf"), "x"), makers):
+        optimizer = sgd(PEAK)
+        scheduler = make(optimizer, lambda t, T, bad=bad: bad if t == 5 else 0.1)
+        applied(optimizer, scheduler, 4)
+        update(optimizer)
+        rates = rates_of(optimizer)
+        with pytest.raises(ValueError, match=f"must be a finite number >= 0; got {bad!r}"):
+            scheduler.step()
+        assert rates_of(optimizer) == rates
+
+
+@pytest.mark.parametrize("T", [10, MISSED])
+def test_a_momentum_of_1_in_a_restart(T):
+    schedule = Restarts(Schedule(peak_value=0.5), 2, peak_mult=2)
+    with pytest.raises(ValueError, match=r"each value of momentum must be in \[0, 1\); got 1.0"):
+        HyperparamScheduler(Adam([parameter()]), T, momentum=schedule).step(T // 2 + T % 2)
 
 
 @pytest.mark.parametrize(
@@ -486,7 +730,32 @@ def test_schedules_that_are_refused(schedule, message):
         (lambda: HyperparamScheduler(sgd(PEAK), T, lr=RATE).step(0.5), ">= 0; got 0.5"),
         (
             lambda: HyperparamScheduler(sgd(PEAK), T, lr=RATE).load_state_dict({}),
-            "last_epoch must be an integer >= -1; got None",
+            "last_epoch in state_dict must be an integer; got None",
+        ),
+        (
+            lambda: HyperparamScheduler(sgd(PEAK), T, lr=RATE).load_state_dict(None),
+            "state_dict must be what state_dict() of a scheduler returned; got None",
+        ),
+        (lambda: HyperparamScheduler(sgd(PEAK), T, lr=RATE).step(True), ">= 0; got True"),
+        (
+            lambda: lambda_lr(sgd(PEAK), SHAPE, T).load_state_dict({"last_epoch": None}),
+            "last_epoch in state_dict must be an integer; got None",
+        ),
+        (
+            lambda: lambda_lr(sgd(PEAK), SHAPE, T).load_state_dict({"last_epoch": 5}),
+            "base_lrs in state_dict must be a list with one for each of the 1 parameter groups",
+        ),
+        (
+            lambda: lambda_lr(sgd(PEAK), SHAPE, T).load_state_dict(
+                lambda_lr(sgd(PEAK, PEAK), SHAPE, T).state_dict()
+            ),
+            "base_lrs in state_dict must be a list with one for each of the 1 parameter groups",
+        ),
+        (
+            lambda: lambda_lr(sgd(PEAK), SHAPE, T).load_state_dict(
+                {"last_epoch": 5, "base_lrs": [PEAK], "lr_lambdas": [{}, {}]}
+            ),
+            "lr_lambdas in state_dict must be a list with one for each of the 1 parameter groups",
         ),
     ],
 )

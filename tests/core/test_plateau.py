@@ -645,6 +645,28 @@ def test_states():
         with pytest.raises(ValueError, match=r"^state must be the PlateauState .*; got ") as error:
             PLATEAU.update(state, 1.0)
         assert repr(state) in str(error.value)
+    state = PLATEAU.init()
+    for name in ("scale", "best"):
+        for value in NO_NUMBERS:
+            message = f"state.{name} must be a real number, NaN and infinities included, or an "
+            refused(
+                lambda name=name, value=value: PLATEAU.update(state._replace(**{name: value}), 1.0),
+                f"{message}array of them; got {value!r}",
+            )
+    for name in ("bad_count", "cooldown_left"):
+        for value in [*NO_NUMBERS, -1, 1.0, 1.5, NAN, 2**31, np.array([1.0]), jnp.float32(2)]:
+            refused(
+                lambda name=name, value=value: PLATEAU.update(state._replace(**{name: value}), 1.0),
+                f"state.{name} must be an integer in [0, {LARGEST}], or an array of them; "
+                f"got {value!r}",
+            )
+
+
+def test_numpys_scalars_become_pythons_numbers():
+    plateau = Plateau(factor=np.float64(0.5), patience=np.int64(3), min_scale=np.float64(0.1))
+    same = Plateau(factor=0.5, patience=3, min_scale=0.1)
+    assert repr(plateau) == repr(same)
+    assert hash(plateau) == hash(same)
 
 
 # Real training.

@@ -570,7 +570,9 @@ def test_warmup_and_hold_end_at_their_exact_sum(warmup, hold):
         end, start = (math.ceil(share * T) for share in shares)
         if start >= T:
             for refused in (schedule, arrays):
-                with pytest.raises(ValueError, match=f"must end before T; got an end at .*{start}"):
+                with pytest.raises(
+                    ValueError, match=f"must end before T, .*; got an end at .*{start}"
+                ):
                     refused(0, T)
             continue
         steps = np.array([end - 1, end, start, start + 1])

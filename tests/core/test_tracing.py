@@ -333,3 +333,55 @@ def test_x64_counts_beyond_int32():
         assert left == 1 / budget
         moment = jax.jit(lambda t: at(t, budget, fractions=(0.7,)))
         assert [int(moment(7 * 10**14 + i)) for i in (-1, 0)] == [0, 7 * 10**14]
+
+
+def test_gradients_are_schedules_too():
+    """Whatever is in the place of a ratio: a slope is no fraction, and may be NaN."""
+    for schedule in (
+        Schedule(init_value=0.1, warmup_ratio=0.5, hold_ratio=0.25),
+        Schedule(bind(rex, beta=0.9), peak_value=0.1, hold_ratio=0),
+        Join([Schedule(warmup_ratio=0.1), linear], [0.5]),
+    ):
+        slopes = jax.jit(jax.grad(lambda s: s(30.0, 100.0), allow_int=True))(schedule)
+        assert jax.tree.structure(slopes) == jax.tree.structure(schedule)
+        leaves = [leaf for leaf in jax.tree.leaves(slopes) if leaf.dtype == jnp.float32]
+        assert np.all(np.isfinite(leaves))
+        for number in (np.nan, np.inf, -0.3):
+            mapped = jax.tree.map(lambda _, n=number: n, schedule)
+            assert jax.tree.structure(mapped) == jax.tree.structure(schedule)
+
+
+def test_whole_numbers_for_ratios_are_arguments_like_others():
+    call = jax.jit(lambda schedule, t, T: schedule(t, T))
+    for schedule in (Schedule(warmup_ratio=0), Schedule(hold_ratio=0, warmup_ratio=0.1)):
+        assert call(schedule, 3, 10) == pytest.approx(schedule(3, 10), rel=1e-6)
+
+
+def test_a_beta_that_is_1_when_it_is_traced():
+    for t, expected in [(0, 1.0), (50, 1.0), (100, 0.0)]:
+        assert jax.jit(lambda t, b: rex(t, 100, beta=b))(t, 1 - 1e-9) == expected
+
+
+NO_BUDGETS = [0, -5, -(2**31), 0.0, -1.0, np.nan, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("budget", NO_BUDGETS)
+def test_a_traced_budget_that_is_none_counts_as_spent(budget):
+    for schedule, end in [
+        (linear, 0),
+        (Schedule(end_value=0.25, init_value=0.5, warmup_steps=10), 0.25),
+        (Schedule(end_value=0.25, init_value=0.5, warmup_ratio=0.5), 0.25),
+        (Join([lambda t, T: 1.0 + 0.0 * linear(t, T), Schedule(end_value=0.25)], [0.5]), 0.25),
+        (Restarts(Schedule(end_value=0.25), 3), 0.25),
+    ]:
+        for t in (0, 5, 50):
+            assert jax.jit(schedule)(t, budget) == end
+
+
+def test_whole_floats_of_warmup_are_counts():
+    """A float32 detour would lose the last steps beyond 2^24."""
+    T = 10**8
+    for warmup in (jnp.array([10.0]), np.array([10.0]), torch.tensor([10.0])):
+        schedule = Schedule(linear, warmup_steps=warmup)
+        for t in (jnp.int32(T - 1), T - 1) if isinstance(warmup, jax.Array) else (T - 1,):
+            assert float(schedule(t, T)[0]) == pytest.approx(1 / (T - 10), rel=1e-6)

@@ -1,0 +1,244 @@
+"""Budgets: epochs, samples and tokens counted in updates; seconds that a clock spends."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from rex_core.progress import ceiling, check, known, not_negative, positive, shortest
+
+# What is divided, by what, for each unit of a budget.
+_SIZES = {
+    "epochs": ("dataset_size", "batch_size"),
+    "samples": ("samples", "batch_size"),
+    "tokens": ("tokens", "tokens_per_step"),
+}
+
+
+def total_steps(
+    *,
+    epochs: Any = None,
+    samples: Any = None,
+    tokens: Any = None,
+    dataset_size: Any = None,
+    batch_size: Any = None,
+    tokens_per_step: Any = None,
+    accumulation: Any = 1,
+    world_size: Any = 1,
+    drop_last: bool = False,
+) -> int:
+    """The number of optimizer updates that a budget of epochs, samples or tokens comes to.
+
+    ::
+
+        batches = ⌈dataset_size / (batch_size · world_size)⌉    rounded down with drop_last
+        updates = ⌈epochs · ⌈batches / accumulation⌉⌉
+
+    An epoch's last batch may be a smaller one, and so may its last accumulation: the update is made
+    with what there is, as Lightning, Hugging Face's `Trainer` and accelerate do. Others:
+
+    * Keras accumulates across epochs, and so does a loop that counts batches without end:
+      ``total_steps(...) // accumulation``, the accumulation not given to total_steps.
+    * A loop that leaves an incomplete accumulation at the end of each epoch, as ``if (i + 1) %
+      accumulation == 0`` does: ``epochs * (total_steps(epochs=1, ...) // accumulation)``, again not
+      given to total_steps.
+    * ``DataLoader(..., drop_last=True)`` with a `DistributedSampler` that pads, which is its
+      default (under Lightning too): ``dataset_size=len(sampler)`` and no world_size. accelerate,
+      `Trainer`, and a sampler that also drops, repeat no sample and are counted as above.
+
+    samples are one epoch of so many; tokens too, in batches of tokens_per_step.
+
+    Args:
+        epochs: The budget in passes over the dataset, > 0, also fractions: 0.7 of an epoch of 10
+            updates is 7. Needs dataset_size and batch_size.
+        samples: The budget in samples, an integer >= 1, over all processes. Needs batch_size.
+        tokens: The budget in tokens, an integer >= 1. Needs tokens_per_step, and nothing but
+            drop_last besides.
+        dataset_size: The samples of an epoch, over all processes, an integer >= 1.
+        batch_size: The samples of one batch of one process, an integer >= 1.
+        tokens_per_step: The tokens of one update, of all its batches and processes, an integer >=
+            1.
+        accumulation: The batches whose gradients one update adds up, an integer >= 1.
+        world_size: The processes that share the samples of an epoch, an integer >= 1.
+        drop_last: Whether a last batch that is not full on every process is left out.
+
+    Returns:
+        The number, an int >= 1: the total_steps of a schedule that is asked once per update.
+
+    Raises:
+        ValueError: Not exactly one of epochs, samples and tokens; an argument that this one needs
+            is missing, or one that contradicts it is given; a value out of range; no update at all.
+
+    >>> total_steps(epochs=90, dataset_size=1_281_167, batch_size=32, world_size=8)
+    450450
+    >>> total_steps(epochs=3, dataset_size=1000, batch_size=32, accumulation=5)
+    21
+    >>> total_steps(tokens=300_000_000_000, tokens_per_step=2**19)
+    572205
+    """
+    values = {
+        "epochs": epochs,
+        "samples": samples,
+        "tokens": tokens,
+        "dataset_size": dataset_size,
+        "batch_size": batch_size,
+        "tokens_per_step": tokens_per_step,
+    }
+    given = [name for name in _SIZES if values[name] is not None]
+    if len(given) != 1:
+        found = ", ".join(given) or None
+        raise ValueError(f"epochs, samples or tokens must be given, exactly one; got {found}")
+    (unit,) = given
+    size_name, batch_name = _SIZES[unit]
+    for name, value in values.items():
+        needed = name in (unit, size_name, batch_name)
+        if needed is (value is None):
+            verb = "given" if needed else "left out"
+            raise ValueError(f"{name} must be {verb} with {unit}; got {value!r}")
+    if not isinstance(drop_last, bool):
+        raise ValueError(f"drop_last must be True or False; got {drop_last!r}")
+    accumulation = _count("accumulation", accumulation)
+    world_size = _count("world_size", world_size)
+    if unit == "tokens":
+        for name, count in (("accumulation", accumulation), ("world_size", world_size)):
+            if count != 1:
+                raise ValueError(
+                    f"{name} must be left out with tokens: tokens_per_step counts all of an "
+                    f"update; got {count}"
+                )
+    size = _count(size_name, values[size_name])
+    batch = _count(batch_name, values[batch_name]) * world_size
+    batches = size // batch if drop_last else ceiling(1, batch, size)
+    if batches == 0:
+        raise ValueError(f"{size_name} must be >= {batch}, a full batch, if drop_last; got {size}")
+    updates = ceiling(1, accumulation, batches)
+    if unit != "epochs":
+        return updates
+    share = shortest(_known("epochs", epochs, "a finite number > 0", positive))
+    return ceiling(*share.as_integer_ratio(), updates)
+
+
+class WallClock:
+    """A budget of seconds: the pair (t, T) of a schedule that runs on time.
+
+    t is the time since the clock was made, less what it was paused, and T the budget::
+
+        clock = WallClock(8 * 3600)
+        while clock.t < clock.T:
+            rate = schedule(clock.t, clock.T)
+            ...
+
+    Everything after the line that makes the clock counts, compilation too: make it later, or pause
+    it, to have that free. It follows `time.monotonic`, which no change of the system's time
+    affects. Where a device works behind Python's back, wait for its results before looking at t.
+    In the adapters that ask a schedule from Python a clock may take the place of total_steps.
+
+    A checkpoint holds ``clock.state_dict()``; the clock of the next process, once it has loaded
+    that, goes on from there, and the time between does not count. A pickled clock does the same.
+    To go back to an earlier checkpoint within a run gives the time since then again.
+
+    Args:
+        seconds: T, finite and > 0.
+
+    Attributes:
+        t: Seconds spent, a float >= 0; beyond T once the time is up.
+        T: The budget in seconds, a float.
+
+    Raises:
+        ValueError: seconds is out of range.
+
+    >>> from rex_core import Schedule
+    >>> clock = WallClock(3600)
+    >>> clock.T, clock.t < 60
+    (3600.0, True)
+    >>> rate = Schedule(peak_value=0.1, warmup_steps=300)  # seconds, as t
+    >>> clock.load_state_dict({"t": 3600})
+    >>> rate(clock.t, clock.T)
+    0.0
+    """
+
+    __slots__ = ("_T", "_since", "_spent")
+
+    def __init__(self, seconds: Any) -> None:
+        self._T = float(_known("seconds", seconds, "a finite number > 0", positive))
+        self._spent = 0.0
+        self._since: float | None = time.monotonic()
+
+    @property
+    def t(self) -> float:
+        """Seconds spent."""
+        return self._spent if self._since is None else self._spent + time.monotonic() - self._since
+
+    @property
+    def T(self) -> float:
+        """The budget in seconds."""
+        return self._T
+
+    def pause(self) -> None:
+        """Stop the clock, unless it is stopped."""
+        self._spent, self._since = self.t, None
+
+    def resume(self) -> None:
+        """Let the clock go on, unless it does."""
+        if self._since is None:
+            self._since = time.monotonic()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the clock for a while, as for validation: ``with clock.paused():``.
+
+        One that was stopped before stays so afterwards.
+        """
+        running = self._since is not None
+        self.pause()
+        try:
+            yield
+        finally:
+            if running:
+                self.resume()
+
+    def state_dict(self) -> dict[str, float]:
+        """The time spent, ``{"t": seconds}``, for a checkpoint."""
+        return {"t": self.t}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Set the time spent to that of a state; T, and whether the clock is stopped, stay.
+
+        Raises:
+            ValueError: The state has no such time.
+        """
+        t = state_dict.get("t") if isinstance(state_dict, Mapping) else None
+        self._spent = float(_known("state_dict['t']", t, "a finite number >= 0", not_negative))
+        if self._since is not None:
+            self._since = time.monotonic()
+
+    def __getstate__(self) -> tuple[float, float, bool]:
+        # Not the monotonic clock's reading, which means nothing after a boot or elsewhere.
+        return self._T, self.t, self._since is not None
+
+    def __setstate__(self, state: tuple[float, float, bool]) -> None:
+        self._T, self._spent, running = state
+        self._since = time.monotonic() if running else None
+
+    def __repr__(self) -> str:
+        return f"<WallClock: {self.t:.6g} of {self.T:.6g} seconds>"
+
+
+def reading(budget: Any, t: Any) -> tuple[Any, Any]:
+    """What a schedule is called with: the time of a `WallClock`, or t of a budget of steps."""
+    return (budget.t, budget.T) if isinstance(budget, WallClock) else (t, budget)
+
+
+def _count(name: str, value: Any) -> int:
+    return int(_known(name, value, "an integer >= 1", lambda v: (v >= 1) & (v % 1 == 0)))
+
+
+def _known(name: str, value: Any, accepted: str, valid: Callable[[Any], Any]) -> Any:
+    """One known number, Python's or NumPy's."""
+    check(name, value, accepted, lambda v: np.ndim(v) == 0 and valid(v))
+    seen = known(value)
+    if seen is None:
+        raise ValueError(f"{name} must be {accepted}, and known; got {value!r}")
+    return seen[()] if isinstance(seen, np.ndarray) else seen
