@@ -9,7 +9,8 @@ class Moment:
     """whole + part: an integer, or an array of them, and a float, at most a half from 0.
 
     As one float32 it would have no digit of T - t left near the end of a long run. So integers are
-    subtracted from the integer, here too; every other operation is that of the rounded sum.
+    subtracted from the integer, here too. It has no more operators than this library's functions
+    ask for; others get it `rounded`.
     """
 
     __slots__ = ("part", "whole")
@@ -19,43 +20,28 @@ class Moment:
         self.whole = whole
         self.part = part
 
+    def rounded(self) -> Any:
+        """The sum, a float."""
+        return self.whole + self.part
+
     def __repr__(self) -> str:
         return f"Moment({self.whole!r}, {self.part!r})"
-
-    def __float__(self) -> float:
-        return float(self.whole + self.part)
 
     def __neg__(self) -> "Moment":
         return Moment(-self.whole, -self.part)
 
     def __sub__(self, other: Any) -> Any:
-        if _is_whole(other):
+        if isinstance(other, int) or "int" in str(getattr(other, "dtype", "")):
             return Moment(self.whole - other, self.part)
-        return self.whole + self.part - other
+        return self.rounded() - other
 
     def __rsub__(self, other: Any) -> Any:
         return -(self - other)
-
-
-def _is_whole(value: Any) -> bool:
-    """Whether a number or an array of any library counts whole steps."""
-    return isinstance(value, int) or "int" in str(getattr(value, "dtype", ""))
 
 
 def _compared(compare: Callable[[Any, Any], Any]) -> Callable[[Moment, Any], Any]:
     return lambda moment, other: compare(moment.whole - other, -moment.part)
 
 
-def _rounded(function: Callable[[Any, Any], Any]) -> Callable[[Moment, Any], Any]:
-    return lambda moment, other: function(moment.whole + moment.part, other)
-
-
-def _reflected(function: Callable[[Any, Any], Any]) -> Callable[[Moment, Any], Any]:
-    return lambda moment, other: function(other, moment.whole + moment.part)
-
-
 for _name in ("lt", "le", "eq", "ne", "ge", "gt"):
     setattr(Moment, f"__{_name}__", _compared(getattr(operator, _name)))
-for _name in ("add", "mul", "truediv", "floordiv", "mod", "pow"):
-    setattr(Moment, f"__{_name}__", _rounded(getattr(operator, _name)))
-    setattr(Moment, f"__r{_name}__", _reflected(getattr(operator, _name)))

@@ -264,7 +264,7 @@ def constant(t: Any, T: Any) -> Any:
     Source: arXiv 2107.04197 (REX), "no schedule".
     """
     left, _, xp = measure(t, T)
-    return as_float(0 * left, xp) + 1.0
+    return 0 * as_float(left, xp) + 1.0
 
 
 def _below_one(value: Any) -> Any:

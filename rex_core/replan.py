@@ -29,7 +29,7 @@ from rex_core.progress import (
     where,
 )
 from rex_core.sampling import SAMPLINGS
-from rex_core.schedule import arrays_of, call_repr, check_function
+from rex_core.schedule import arrays_of, call, call_repr, check_function
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
@@ -48,8 +48,8 @@ class Replan:
     rounded once more, has each place within one step and T·2^-21 in float32.
 
     Args:
-        schedule: A `Schedule`, `Join`, `Restarts` or `Replan`, or any function of (t, T) that asks
-            for no more of t than arithmetic, comparisons and `rex_core.progress.measure`.
+        schedule: A `Schedule`, `Join`, `Restarts` or `Replan`, a profile, or any function of
+            (t, T). One that is not this library's gets t' as a float, and no more digits of it.
         t0: When the budget changed, in [0, T0), in the unit of t; any shape.
         T0: The budget before that, > 0; any shape.
 
@@ -81,8 +81,6 @@ class Replan:
             whole = isinstance(number, float) and number.is_integer()
             object.__setattr__(self, name, int(number) if whole else number)
         self._derive()
-        if is_number(self.T0):
-            self.schedule(0, self.T0)  # The schedule itself knows which budgets it accepts.
 
     def _derive(self) -> None:
         object.__setattr__(self, "_arrays", arrays_of(self.schedule, self.t0, self.T0))
@@ -103,7 +101,7 @@ class Replan:
                 for v in (t0, T0)
             )
         later = stretched(t, T, t0, clamp(T0 - t0, T0, xp), T0, xp)
-        return self.schedule(where((t < t0) & (t0 < T), t, later, xp), T0)
+        return call(self.schedule, where((t < t0) & (t0 < T), t, later, xp), T0)
 
     def __repr__(self) -> str:
         return call_repr(self)

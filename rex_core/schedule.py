@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rex_core.moment import Moment
 from rex_core.profiles import PROFILES, linear, rex
 from rex_core.progress import (
     anything,
@@ -251,7 +252,7 @@ class Schedule:
             if start >= T:
                 raise _no_decay(self, start, T)
             if t < warmup and warmup > 0:
-                return _between(init, peak, self.warmup_profile(warmup - t, warmup))
+                return _between(init, peak, call(self.warmup_profile, warmup - t, warmup))
             return _between(end, peak, self._decay(t - start, T - start))
         falling = _between(end, peak, self._decay(t - start, T - start))
         if start is not warmup:  # A traced T may leave no decay: the peak holds until T then.
@@ -259,13 +260,13 @@ class Schedule:
         if is_number(warmup) and warmup == 0:
             return falling
         length = where(warmup > 0, warmup, 1, xp)
-        rising = _between(init, peak, self.warmup_profile(length - t, length))
+        rising = _between(init, peak, call(self.warmup_profile, length - t, length))
         return where((t < warmup) & (T > 0), rising, falling, xp)
 
     def _decay(self, t: Any, T: Any) -> Any:
         if self.sampling is not every_step:
-            t = self.sampling(t, T)
-        return self.profile(t, T)
+            t = call(self.sampling, t, T)
+        return call(self.profile, t, T)
 
     def _phases(self, T: Any, steps: Any, like: Any, xp: ModuleType) -> tuple[Any, Any]:
         """The ends of warmup and of hold."""
@@ -354,7 +355,7 @@ class Join:
             if empty is True:
                 continue
             length = where(empty, T, end - start, xp)
-            piece = schedule(clamp(t - start, length, xp), length)
+            piece = call(schedule, clamp(t - start, length, xp), length)
             before = (empty & (T > 0)) | (t < start)
             value = piece if value is None else where(before, value, piece, xp)
         return value
@@ -494,6 +495,23 @@ def _no_decay(schedule: Schedule, start: Any, T: Any) -> ValueError:
     )
 
 
+def call(function: Function, t: Any, T: Any) -> Any:
+    """function(t, T); one that is not this library's gets a float for a `Moment`."""
+    if t.__class__ is Moment and not _is_own(function):
+        t = t.rounded()
+    return function(t, T)
+
+
+def _is_own(function: Function) -> bool:
+    base = function.func if isinstance(function, Bound) else function
+    return base in PROFILES or base in SAMPLINGS or _is_value(base)
+
+
+def _is_value(function: Function) -> bool:
+    """Whether a function is a `Schedule`, or one of the values made of them."""
+    return hasattr(function, "_arrays")
+
+
 def check_function(name: str, function: Any, others: tuple[Function, ...] = ()) -> None:
     """Accept functions of (t, T), bound if they need more, and none of the others."""
     base, given = (
@@ -501,7 +519,7 @@ def check_function(name: str, function: Any, others: tuple[Function, ...] = ()) 
     )
     if not callable(function) or isinstance(function, type):
         raise ValueError(f"{name} must be a function of (t, T); got {function!r}")
-    if base in others or (others is PROFILES and isinstance(base, Schedule | Join | Restarts)):
+    if base in others or (others is PROFILES and _is_value(base)):
         kind = "sampling" if others is SAMPLINGS else "profile"
         raise ValueError(f"{name} must not be a {kind}; got {_name(function)}")
     if inspect.isfunction(base):
