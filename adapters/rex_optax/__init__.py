@@ -13,6 +13,6 @@ except ModuleNotFoundError as error:
     ) from error
 
 from rex_optax import pytrees as pytrees
-from rex_optax.schedules import BudgetedSchedule, BudgetedState, as_schedule
+from rex_optax.schedules import BudgetedSchedule, BudgetedState, as_schedule, replan
 
-__all__ = ["BudgetedSchedule", "BudgetedState", "as_schedule"]
+__all__ = ["BudgetedSchedule", "BudgetedState", "as_schedule", "replan"]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from rex_optax import BudgetedSchedule, BudgetedState, as_schedule
+from rex_optax import BudgetedSchedule, as_schedule
 from sklearn.datasets import load_digits
 
 from rex_core import (
@@ -207,7 +207,7 @@ def test_state():
     assert (state.count, state.total_steps) == (0, 20)
     assert {state.count.dtype, state.total_steps.dtype} == {jnp.dtype("int32")}
     assert schedule.update(state, loss=1.0).count == 1
-    full = BudgetedState(jnp.int32(LARGEST), jnp.int32(LARGEST))
+    full = state._replace(count=jnp.int32(LARGEST), total_steps=jnp.int32(LARGEST))
     assert schedule.update(full).count == LARGEST
     assert schedule(full) == np.float32(RATE.end_value)
 
