@@ -29,7 +29,7 @@ from rex_core.progress import (
     where,
 )
 from rex_core.sampling import SAMPLINGS
-from rex_core.schedule import arrays_of, call, call_repr, check_function
+from rex_core.schedule import arrays_of, call_repr, check_function, exact
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
@@ -101,7 +101,7 @@ class Replan:
                 for v in (t0, T0)
             )
         later = stretched(t, T, t0, clamp(T0 - t0, T0, xp), T0, xp)
-        return call(self.schedule, where((t < t0) & (t0 < T), t, later, xp), T0)
+        return exact(self.schedule)(where((t < t0) & (t0 < T), t, later, xp), T0)
 
     def __repr__(self) -> str:
         return call_repr(self)

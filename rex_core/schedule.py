@@ -172,6 +172,8 @@ class Schedule:
     _plain: bool = field(init=False, repr=False, compare=False)
     _ratios: bool = field(init=False, repr=False, compare=False)
     _ends: tuple[Any, Any] = field(init=False, repr=False, compare=False)
+    _fall: Function = field(init=False, repr=False, compare=False)
+    _rise: Function = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_function("profile", self.profile, others=SAMPLINGS)
@@ -213,6 +215,11 @@ class Schedule:
         object.__setattr__(self, "_plain", plain)
         object.__setattr__(self, "_ratios", plain and numbers[-2:] != [0, 0])
         object.__setattr__(self, "_ends", ends)
+        fall = exact(self.profile)
+        if self.sampling is not every_step:
+            fall = partial(_sampled, fall, exact(self.sampling))
+        object.__setattr__(self, "_fall", fall)
+        object.__setattr__(self, "_rise", exact(self.warmup_profile))
 
     def _meant(self, ratio: Any, hold: Any) -> tuple[Any, Any]:
         """The ends of warmup and hold as exact fractions of T, if they are known."""
@@ -252,21 +259,16 @@ class Schedule:
             if start >= T:
                 raise _no_decay(self, start, T)
             if t < warmup and warmup > 0:
-                return _between(init, peak, call(self.warmup_profile, warmup - t, warmup))
-            return _between(end, peak, self._decay(t - start, T - start))
-        falling = _between(end, peak, self._decay(t - start, T - start))
+                return _between(init, peak, self._rise(warmup - t, warmup))
+            return _between(end, peak, self._fall(t - start, T - start))
+        falling = _between(end, peak, self._fall(t - start, T - start))
         if start is not warmup:  # A traced T may leave no decay: the peak holds until T then.
             falling = where((t < start) & (t < T), peak, falling, xp)
         if is_number(warmup) and warmup == 0:
             return falling
         length = where(warmup > 0, warmup, 1, xp)
-        rising = _between(init, peak, call(self.warmup_profile, length - t, length))
+        rising = _between(init, peak, self._rise(length - t, length))
         return where((t < warmup) & (T > 0), rising, falling, xp)
-
-    def _decay(self, t: Any, T: Any) -> Any:
-        if self.sampling is not every_step:
-            t = call(self.sampling, t, T)
-        return call(self.profile, t, T)
 
     def _phases(self, T: Any, steps: Any, like: Any, xp: ModuleType) -> tuple[Any, Any]:
         """The ends of warmup and of hold."""
@@ -321,6 +323,7 @@ class Join:
     fractions: tuple[float, ...]
     _arrays: tuple[Any, ...] = field(init=False, repr=False, compare=False)
     _ends: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+    _pieces: tuple[Function, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("schedules", "fractions"):
@@ -342,6 +345,7 @@ class Join:
     def _derive(self) -> None:
         object.__setattr__(self, "_arrays", arrays_of(*self.schedules))
         object.__setattr__(self, "_ends", tuple(map(rational, self.fractions)))
+        object.__setattr__(self, "_pieces", tuple(map(exact, self.schedules)))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
@@ -350,12 +354,12 @@ class Join:
         like = completed(t, xp)
         edges = [0, *(boundary(None, end, T, like, xp) for end in self._ends), T]
         value = None
-        for schedule, (start, end) in zip(self.schedules, pairwise(edges), strict=True):
+        for schedule, (start, end) in zip(self._pieces, pairwise(edges), strict=True):
             empty = end <= start
             if empty is True:
                 continue
             length = where(empty, T, end - start, xp)
-            piece = call(schedule, clamp(t - start, length, xp), length)
+            piece = schedule(clamp(t - start, length, xp), length)
             before = (empty & (T > 0)) | (t < start)
             value = piece if value is None else where(before, value, piece, xp)
         return value
@@ -495,16 +499,19 @@ def _no_decay(schedule: Schedule, start: Any, T: Any) -> ValueError:
     )
 
 
-def call(function: Function, t: Any, T: Any) -> Any:
-    """function(t, T); one that is not this library's gets a float for a `Moment`."""
-    if t.__class__ is Moment and not _is_own(function):
-        t = t.rounded()
-    return function(t, T)
-
-
-def _is_own(function: Function) -> bool:
+def exact(function: Function) -> Function:
+    """The function for a t that may be a `Moment`, for which one from elsewhere gets a float."""
     base = function.func if isinstance(function, Bound) else function
-    return base in PROFILES or base in SAMPLINGS or _is_value(base)
+    own = base in PROFILES or base in SAMPLINGS or _is_value(base)
+    return function if own else partial(_rounded, function)
+
+
+def _rounded(function: Function, t: Any, T: Any) -> Any:
+    return function(t.rounded() if t.__class__ is Moment else t, T)
+
+
+def _sampled(profile: Function, sampling: Function, t: Any, T: Any) -> Any:
+    return profile(sampling(t, T), T)
 
 
 def _is_value(function: Function) -> bool:

@@ -14,7 +14,7 @@ from rex_core.moment import Moment
 from rex_core.progress import check, holds, known
 from rex_core.replan import stretched
 from rex_core.sampling import SAMPLINGS
-from rex_core.schedule import call, check_function
+from rex_core.schedule import check_function, exact
 
 _LARGEST = 2**31 - 1
 
@@ -43,23 +43,19 @@ def as_schedule(schedule: Callable[[Any, Any], Any], total_steps: Any) -> optax.
 
 
 class BudgetedState(NamedTuple):
-    """The state of a `BudgetedSchedule`: scalars, int32 but for one.
+    """The state of a `BudgetedSchedule`, int32.
 
     Attributes:
-        count: The number of updates so far.
-        total_steps: The budget.
-        t0: The count at the last `replan`.
-        T0: The budget at the first `replan`, which the curve was planned for; 0 before it.
-        left: What was left of T0 at t0, to the nearest step.
-        part: The rest of that, float32.
+        count: The number of updates so far, a scalar.
+        total_steps: The budget, a scalar.
+        plan: Of the last `replan`: the count then; the budget that the curve was planned for; what
+            was left of that, to the nearest step; and what that is off by, the bits of a float32.
+            Four zeros before the first one.
     """
 
     count: jax.Array  # type: ignore[assignment]  # optax's name; tuple.count has it too.
     total_steps: jax.Array
-    t0: jax.Array
-    T0: jax.Array
-    left: jax.Array
-    part: jax.Array
+    plan: jax.Array  # In one array, since each costs a compiled step more than the arithmetic.
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,7 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
         """The state before the first update."""
         zero = jnp.zeros([], jnp.int32)
         total_steps = jnp.asarray(self.total_steps, jnp.int32)
-        return BudgetedState(zero, total_steps, zero, zero, zero, jnp.zeros([], jnp.float32))
+        return BudgetedState(zero, total_steps, jnp.zeros(4, jnp.int32))
 
     def update(self, state: BudgetedState, **extra_args: Any) -> BudgetedState:
         """The state after one more update."""
@@ -131,7 +127,7 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
         t = state.count if t is None else t
         T = state.total_steps if T is None else T
         # A dtype of its own: inject_hyperparams casts a weak one to that of bfloat16 params.
-        return jnp.asarray(call(self.schedule, t, T), jnp.result_type(float))
+        return jnp.asarray(exact(self.schedule)(t, T), jnp.result_type(float))
 
 
 def replan(opt_state: Any, total_steps: Any) -> Any:
@@ -184,10 +180,13 @@ def replan(opt_state: Any, total_steps: Any) -> Any:
             )
         t, T0 = _place(state)
         left = T0 - t
-        new = {"total_steps": total_steps, "t0": state.count, "T0": T0}
-        new |= {"left": left.whole, "part": left.part}
+        part = jax.lax.bitcast_convert_type(jnp.float32(left.part), jnp.int32)
+        plan = jnp.stack([state.count, T0, left.whole, part], axis=-1)
         # Like the old ones to the compiler: of their dtypes, on their devices.
-        return state._replace(**{k: jnp.full_like(getattr(state, k), v) for k, v in new.items()})
+        return state._replace(
+            total_steps=jnp.full_like(state.total_steps, total_steps),
+            plan=jnp.full_like(state.plan, plan),
+        )
 
     if not any(map(_is_state, jax.tree.leaves(opt_state, is_leaf=_is_state))):
         raise ValueError(
@@ -203,10 +202,12 @@ def _is_state(node: Any) -> bool:
 
 def _place(state: BudgetedState) -> tuple[Any, Any]:
     """The place on the curve, as t and T of the schedule."""
-    planned = state.T0 > 0
-    T0 = jnp.where(planned, state.T0, state.total_steps)
-    left = Moment(jnp.where(planned, state.left, state.total_steps), state.part)
-    return stretched(state.count, state.total_steps, state.t0, left, T0, jnp), T0
+    t0, T0, left, bits = (state.plan[..., i] for i in range(4))
+    planned = T0 > 0
+    T0 = jnp.where(planned, T0, state.total_steps)
+    left = jnp.where(planned, left, state.total_steps)
+    part = jax.lax.bitcast_convert_type(bits, jnp.float32)
+    return stretched(state.count, state.total_steps, t0, Moment(left, part), T0, jnp), T0
 
 
 def _value(schedule: Callable[[Any, Any], Any], total_steps: Any, count: Any) -> Any:
