@@ -22,6 +22,7 @@ from rex_core.profiles import (
     rex,
     step,
 )
+from rex_core.replan import Replan
 from rex_core.sampling import at, every, every_fraction, every_step
 from rex_core.schedule import Join, Restarts, Schedule, bind
 from rex_core.spec import from_dict, register, to_dict
@@ -30,6 +31,7 @@ __all__ = [
     "Join",
     "Plateau",
     "PlateauState",
+    "Replan",
     "Restarts",
     "Schedule",
     "WallClock",

@@ -23,6 +23,7 @@ from rex_core.progress import (
     boundaries,
     check,
     check_fractions,
+    completed,
     floor,
     measure,
     quotient,
@@ -236,6 +237,7 @@ def step(t: Any, T: Any, *, milestones: Any = (0.5, 0.75), factor: Any = 0.1) ->
     check("factor", factor, "in [0, 1]", lambda f: (f >= 0) & (f <= 1))
     check_fractions("milestones", milestones)
     t, T, xp, factor = unify(t, T, factor)
+    t = completed(t, xp)
     _, spent, total = spend(t, T, xp)
     value = as_float(0 * spent, xp) + 1.0
     for passed, moment in enumerate(boundaries(milestones, total, t, xp), start=1):
@@ -262,7 +264,7 @@ def constant(t: Any, T: Any) -> Any:
     Source: arXiv 2107.04197 (REX), "no schedule".
     """
     left, _, xp = measure(t, T)
-    return as_float(0 * left, xp) + 1.0
+    return 0 * as_float(left, xp) + 1.0
 
 
 def _below_one(value: Any) -> Any:

@@ -21,6 +21,8 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from rex_core.moment import Moment
+
 MAX_DENOMINATOR = 2**27  # Two such ratios are never within one rounding of a double.
 MIN_FRACTION = 1e-6  # Down to here a float32 quotient finds the right read, give or take one.
 GRID = 2**14
@@ -205,11 +207,16 @@ def unify(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
 
     Returns:
         (t, T, xp, *params), with `math` for xp if all of them are Python numbers; else t is an
-        array, and NumPy's arrays among T and the params have become the library's own.
+        array, and NumPy's arrays among T and the params have become the library's own. A `Moment`
+        stays one, unless T is a float.
     """
     whole = t.__class__ is int and T.__class__ is int
     if whole and 0 < T < MAX_FLOAT > abs(t) and (not params or all(map(is_number, params))):
         return t, T, math, *params
+    if t.__class__ is Moment:
+        whole, T, xp, *others = unify(t.whole, T, *params)
+        part = t.part if xp is math else as_float(0 * whole, xp) + t.part
+        return Moment(whole, part) if is_integer(whole, xp) else whole + part, T, xp, *others
     check("t", t, "a finite number", anything)
     check("T", T, "a positive finite number", positive)
     xp = namespace(t, T, *params)
@@ -258,7 +265,7 @@ def measure(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
 
     Returns:
         (left, spent, xp, *params) with left + spent > 0, the budget, and neither of them negative:
-        integers where t and T were integers.
+        integers where t and T were integers, and each a `Moment` where t was one.
     """
     t, T, xp, *others = unify(t, T, *params)
     return *spend(t, T, xp)[:2], xp, *others
@@ -284,6 +291,14 @@ def clamp(t: Any, T: Any, xp: ModuleType) -> Any:
     return where(t < T, where(t > 0, t, 0, xp), T, xp)
 
 
+def completed(t: Any, xp: ModuleType) -> Any:
+    """The last whole step of a `Moment`, which is all that a boundary needs to know; else t."""
+    if t.__class__ is not Moment:
+        return t
+    early = t.part < 0
+    return t.whole - (early if xp is math else xp.astype(early, t.whole.dtype))
+
+
 def is_integer(value: Any, xp: ModuleType) -> bool:
     """Whether a unified value counts whole steps."""
     if is_number(value):
@@ -293,6 +308,8 @@ def is_integer(value: Any, xp: ModuleType) -> bool:
 
 def as_float(value: Any, xp: ModuleType) -> Any:
     """A unified value in the dtype of the result."""
+    if value.__class__ is Moment:
+        return as_float(value.whole, xp) + value.part
     if xp is not math and not is_number(value) and is_integer(value, xp):
         return xp.astype(value, default_dtypes(xp)["real floating"])
     return value
@@ -312,9 +329,13 @@ def quotient(part: Any, rest: Any, xp: ModuleType) -> tuple[Any, Any]:
     """`ratio` as coarse + fine, free of the rounding of part and rest to floats.
 
     coarse is the nearest multiple of 2^-14, exact in any dtype; fine, at most 2^-15, comes from an
-    exact difference of integers, none of them larger than 2^28 + (part + rest) / 2.
+    exact difference of integers, none of them larger than 2^28 + (part + rest) / 2. Of a `Moment`
+    and what is left after it, fine has the part's digits too.
     """
     rounded = ratio(part, rest, xp)
+    excess = 0
+    if part.__class__ is Moment:
+        part, rest, excess = part.whole, rest.whole, part.part * GRID
     nearest = floor(rounded * GRID + 0.5, xp)
     coarse = nearest / GRID
     if not is_integer(part, xp):
@@ -322,7 +343,7 @@ def quotient(part: Any, rest: Any, xp: ModuleType) -> tuple[Any, Any]:
     nearest = int(nearest) if is_number(part) else xp.astype(nearest, part.dtype)
     total = part + rest
     beyond = (part - nearest * (total // GRID)) * GRID - nearest * (total % GRID)
-    return coarse, as_float(beyond, xp) / as_float(total, xp) / GRID
+    return coarse, (as_float(beyond, xp) + excess) / as_float(total, xp) / GRID
 
 
 def floor(value: Any, xp: ModuleType) -> Any:
@@ -334,8 +355,16 @@ def where(condition: Any, a: Any, b: Any, xp: ModuleType) -> Any:
     """Elementwise choice, for Python numbers too, and NumPy's scalars, which stay scalars."""
     if isinstance(condition, bool):
         return a if condition else b
+    if Moment in (a.__class__, b.__class__):
+        (a, a_part), (b, b_part) = parts(a), parts(b)
+        return Moment(where(condition, a, b, xp), where(condition, a_part, b_part, xp))
     chosen = xp.where(condition, a, b)
     return chosen[()] if isinstance(chosen, np.ndarray) else chosen
+
+
+def parts(value: Any) -> tuple[Any, Any]:
+    """The whole and the part of a `Moment`, or of a whole step."""
+    return (value.whole, value.part) if value.__class__ is Moment else (value, 0.0)
 
 
 def rational(fraction: float) -> tuple[int, int]:

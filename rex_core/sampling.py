@@ -24,6 +24,7 @@ from rex_core.progress import (
     check_fractions,
     check_range,
     clamp,
+    completed,
     floor,
     is_integer,
     is_number,
@@ -82,6 +83,7 @@ def every(t: Any, T: Any, *, steps: Any) -> Any:
     """
     check("steps", steps, "an integer >= 1", lambda s: (s >= 1) & (s % 1 == 0))
     t, T, xp, count = unify(t, T, steps)
+    t = completed(t, xp)
     _, spent, _ = spend(t, T, xp)
     if xp is not math:
         check_range("steps", steps, *limits(t.dtype, xp), t.dtype)
@@ -116,6 +118,7 @@ def every_fraction(t: Any, T: Any, *, fraction: Any) -> Any:
     check("fraction", fraction, accepted, lambda p: (p >= MIN_FRACTION) & (p <= 1))
     meant = rationals(fraction)
     t, T, xp, fraction = unify(t, T, fraction)
+    t = completed(t, xp)
     _, spent, total = spend(t, T, xp)
     if meant is not None and isinstance(spent, int):
         n, d = meant
@@ -161,6 +164,7 @@ def at(t: Any, T: Any, *, fractions: Any) -> Any:
     """
     check_fractions("fractions", fractions)
     t, T, xp = unify(t, T)
+    t = completed(t, xp)
     _, spent, total = spend(t, T, xp)
     read = spent * 0
     for moment in boundaries(fractions, total, t, xp):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rex_core.moment import Moment
 from rex_core.profiles import PROFILES, linear, rex
 from rex_core.progress import (
     anything,
@@ -21,6 +22,7 @@ from rex_core.progress import (
     check_fractions,
     check_range,
     clamp,
+    completed,
     holds,
     is_array,
     is_integer,
@@ -170,6 +172,8 @@ class Schedule:
     _plain: bool = field(init=False, repr=False, compare=False)
     _ratios: bool = field(init=False, repr=False, compare=False)
     _ends: tuple[Any, Any] = field(init=False, repr=False, compare=False)
+    _fall: Function = field(init=False, repr=False, compare=False)
+    _rise: Function = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_function("profile", self.profile, others=SAMPLINGS)
@@ -206,11 +210,16 @@ class Schedule:
         if is_number(ratio) and is_number(hold) and 0 <= ratio < 1 and 0 <= hold < 1:
             ends = self._meant(ratio, hold)
         parts = *numbers, self.profile, self.sampling, self.warmup_profile
-        object.__setattr__(self, "_arrays", _arrays(*parts))
+        object.__setattr__(self, "_arrays", arrays_of(*parts))
         plain = all(map(is_number, numbers)) and isinstance(self.warmup_steps, int)
         object.__setattr__(self, "_plain", plain)
         object.__setattr__(self, "_ratios", plain and numbers[-2:] != [0, 0])
         object.__setattr__(self, "_ends", ends)
+        fall = exact(self.profile)
+        if self.sampling is not every_step:
+            fall = partial(_sampled, fall, exact(self.sampling))
+        object.__setattr__(self, "_fall", fall)
+        object.__setattr__(self, "_rise", exact(self.warmup_profile))
 
     def _meant(self, ratio: Any, hold: Any) -> tuple[Any, Any]:
         """The ends of warmup and hold as exact fractions of T, if they are known."""
@@ -239,30 +248,27 @@ class Schedule:
             numbers = peak, self.end_value, self.init_value, self.warmup_steps
             budget = T
             t, T, xp, peak, end, init, steps, *_ = unify(t, T, *numbers, *self._arrays)
+            like = completed(t, xp)
             if xp is not math:
                 self.check_budget(budget, is_integer(T, xp))
-                check_range("warmup_steps", self.warmup_steps, 0, limits(t.dtype, xp)[1], t.dtype)
+                dtype = like.dtype
+                check_range("warmup_steps", self.warmup_steps, 0, limits(dtype, xp)[1], dtype)
                 t = clamp(t, T, xp)
-            warmup, start = self._phases(T, steps, t, xp)
+            warmup, start = self._phases(T, steps, like, xp)
         if xp is math:
             if start >= T:
                 raise _no_decay(self, start, T)
             if t < warmup and warmup > 0:
-                return _between(init, peak, self.warmup_profile(warmup - t, warmup))
-            return _between(end, peak, self._decay(t - start, T - start))
-        falling = _between(end, peak, self._decay(t - start, T - start))
+                return _between(init, peak, self._rise(warmup - t, warmup))
+            return _between(end, peak, self._fall(t - start, T - start))
+        falling = _between(end, peak, self._fall(t - start, T - start))
         if start is not warmup:  # A traced T may leave no decay: the peak holds until T then.
             falling = where((t < start) & (t < T), peak, falling, xp)
         if is_number(warmup) and warmup == 0:
             return falling
         length = where(warmup > 0, warmup, 1, xp)
-        rising = _between(init, peak, self.warmup_profile(length - t, length))
+        rising = _between(init, peak, self._rise(length - t, length))
         return where((t < warmup) & (T > 0), rising, falling, xp)
-
-    def _decay(self, t: Any, T: Any) -> Any:
-        if self.sampling is not every_step:
-            t = self.sampling(t, T)
-        return self.profile(t, T)
 
     def _phases(self, T: Any, steps: Any, like: Any, xp: ModuleType) -> tuple[Any, Any]:
         """The ends of warmup and of hold."""
@@ -317,6 +323,7 @@ class Join:
     fractions: tuple[float, ...]
     _arrays: tuple[Any, ...] = field(init=False, repr=False, compare=False)
     _ends: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+    _pieces: tuple[Function, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("schedules", "fractions"):
@@ -336,16 +343,18 @@ class Join:
         self._derive()
 
     def _derive(self) -> None:
-        object.__setattr__(self, "_arrays", _arrays(*self.schedules))
+        object.__setattr__(self, "_arrays", arrays_of(*self.schedules))
         object.__setattr__(self, "_ends", tuple(map(rational, self.fractions)))
+        object.__setattr__(self, "_pieces", tuple(map(exact, self.schedules)))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
         t, T, xp, *_ = unify(t, T, *self._arrays)
         t = clamp(t, T, xp)
-        edges = [0, *(boundary(None, end, T, t, xp) for end in self._ends), T]
+        like = completed(t, xp)
+        edges = [0, *(boundary(None, end, T, like, xp) for end in self._ends), T]
         value = None
-        for schedule, (start, end) in zip(self.schedules, pairwise(edges), strict=True):
+        for schedule, (start, end) in zip(self._pieces, pairwise(edges), strict=True):
             empty = end <= start
             if empty is True:
                 continue
@@ -410,18 +419,19 @@ class Restarts:
     def _derive(self) -> None:
         mult = shortest(self.period_mult)
         ends = list(accumulate(mult**cycle for cycle in range(self.cycles)))
-        object.__setattr__(self, "_arrays", _arrays(self.schedule, self.peak_mult))
+        object.__setattr__(self, "_arrays", arrays_of(self.schedule, self.peak_mult))
         object.__setattr__(self, "_ends", tuple(rationals(end / ends[-1]) for end in ends))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
         t, T, xp, peak_mult, *_ = unify(t, T, self.peak_mult, *self._arrays)
         t = clamp(t, T, xp)
-        edges = [0, *(boundary(None, end, T, t, xp) for end in self._ends)]
+        like = completed(t, xp)
+        edges = [0, *(boundary(None, end, T, like, xp) for end in self._ends)]
         # A cycle too short for its phases is refused now, not when it comes.
         for length in _lengths(edges):
             self.schedule.check_budget(length, is_integer(T, xp))
-        start, end, scale = 0 * t, 0 * t + edges[1], as_float(0 * t, xp) + 1.0
+        start, end, scale = 0 * like, 0 * like + edges[1], as_float(0 * like, xp) + 1.0
         for cycle, (cycle_start, cycle_end) in enumerate(pairwise(edges)):
             here = (t >= cycle_start) & (cycle_end > cycle_start)
             start = where(here, cycle_start, start, xp)
@@ -465,16 +475,16 @@ def _lengths(edges: list[Any]) -> set[Any]:
     return {length for length in found if length > 0}
 
 
-def _arrays(*parts: Any) -> tuple[Any, ...]:
+def arrays_of(*parts: Any) -> tuple[Any, ...]:
     """The arrays among the parts, and among theirs."""
     found: list[Any] = []
     for part in parts:
         if isinstance(part, Bound):
-            found += _arrays(*part.keywords.values())
-        elif isinstance(part, Schedule | Join | Restarts):
-            found += part._arrays
+            found += arrays_of(*part.keywords.values())
         elif is_array(part):
             found.append(part)
+        else:
+            found += getattr(part, "_arrays", ())
     return tuple(found)
 
 
@@ -489,6 +499,26 @@ def _no_decay(schedule: Schedule, start: Any, T: Any) -> ValueError:
     )
 
 
+def exact(function: Function) -> Function:
+    """The function for a t that may be a `Moment`, for which one from elsewhere gets a float."""
+    base = function.func if isinstance(function, Bound) else function
+    own = base in PROFILES or base in SAMPLINGS or _is_value(base)
+    return function if own else partial(_rounded, function)
+
+
+def _rounded(function: Function, t: Any, T: Any) -> Any:
+    return function(t.rounded() if t.__class__ is Moment else t, T)
+
+
+def _sampled(profile: Function, sampling: Function, t: Any, T: Any) -> Any:
+    return profile(sampling(t, T), T)
+
+
+def _is_value(function: Function) -> bool:
+    """Whether a function is a `Schedule`, or one of the values made of them."""
+    return hasattr(function, "_arrays")
+
+
 def check_function(name: str, function: Any, others: tuple[Function, ...] = ()) -> None:
     """Accept functions of (t, T), bound if they need more, and none of the others."""
     base, given = (
@@ -496,7 +526,7 @@ def check_function(name: str, function: Any, others: tuple[Function, ...] = ()) 
     )
     if not callable(function) or isinstance(function, type):
         raise ValueError(f"{name} must be a function of (t, T); got {function!r}")
-    if base in others or (others is PROFILES and isinstance(base, Schedule | Join | Restarts)):
+    if base in others or (others is PROFILES and _is_value(base)):
         kind = "sampling" if others is SAMPLINGS else "profile"
         raise ValueError(f"{name} must not be a {kind}; got {_name(function)}")
     if inspect.isfunction(base):

@@ -13,12 +13,15 @@ from typing import Any
 from rex_core.plateau import Plateau
 from rex_core.profiles import PROFILES
 from rex_core.progress import is_array, is_number, known
+from rex_core.replan import Replan
 from rex_core.sampling import SAMPLINGS
 from rex_core.schedule import Bound, Function, Join, Restarts, Schedule, bind
 
 VERSION = 1
 
-_TYPES: dict[str, Any] = {kind.__name__: kind for kind in (Schedule, Join, Restarts, Plateau)}
+_TYPES: dict[str, Any] = {
+    kind.__name__: kind for kind in (Schedule, Join, Restarts, Replan, Plateau)
+}
 _FUNCTIONS: dict[str, Function] = {f.__name__: f for f in (*PROFILES, *SAMPLINGS)}
 
 
@@ -64,8 +67,8 @@ def to_dict(value: Any) -> dict[str, Any]:
     """Write a schedule, or a profile or sampling, bound or not, as plain JSON types.
 
     Args:
-        value: A `Schedule`, `Join`, `Restarts` or `Plateau`, what `bind` returned, or a registered
-            function.
+        value: A `Schedule`, `Join`, `Restarts`, `Replan` or `Plateau`, what `bind` returned, or a
+            registered function.
 
     Returns:
         A dictionary of strings, numbers, lists and dictionaries, with the version of the format.

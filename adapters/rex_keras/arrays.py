@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from rex_core.moment import Moment
+
 float32 = "float32"
 finfo = np.finfo
 iinfo = np.iinfo
@@ -91,8 +93,15 @@ def _lifted(function: Callable[..., Any]) -> Callable[..., Array]:
     return lifted
 
 
-def _reflected(function: Callable[..., Any]) -> Callable[..., Array]:
-    return lambda self, other: _lifted(function)(other, self)
+def _operator(function: Callable[..., Any], reflected: bool = False) -> Callable[..., Any]:
+    lifted = _lifted(function)
+
+    def operate(array: Array, *others: Any) -> Any:
+        if any(isinstance(other, Moment) for other in others):
+            return NotImplemented  # It knows what to do with an array.
+        return lifted(*others, array) if reflected else lifted(array, *others)
+
+    return operate
 
 
 _OPERATORS = {
@@ -118,6 +127,6 @@ _OPERATORS = {
 }
 
 for _name, _function in _OPERATORS.items():
-    setattr(Array, f"__{_name}__", _lifted(_function))
+    setattr(Array, f"__{_name}__", _operator(_function))
     if hasattr(operator, f"i{_name}"):  # Exactly the binary ones that are no comparisons.
-        setattr(Array, f"__r{_name}__", _reflected(_function))
+        setattr(Array, f"__r{_name}__", _operator(_function, reflected=True))

@@ -1,7 +1,7 @@
 """rex_core's schedules for optax and JAX.
 
-Importing this package also makes `rex_core.Schedule`, `Join`, `Restarts` and what `rex_core.bind`
-returns pytrees, with their numbers as leaves.
+Importing this package also makes `rex_core.Schedule`, `Join`, `Restarts`, `Replan` and what
+`rex_core.bind` returns pytrees, with their numbers as leaves.
 """
 
 try:
@@ -13,6 +13,6 @@ except ModuleNotFoundError as error:
     ) from error
 
 from rex_optax import pytrees as pytrees
-from rex_optax.schedules import BudgetedSchedule, BudgetedState, as_schedule
+from rex_optax.schedules import BudgetedSchedule, BudgetedState, as_schedule, replan
 
-__all__ = ["BudgetedSchedule", "BudgetedState", "as_schedule"]
+__all__ = ["BudgetedSchedule", "BudgetedState", "as_schedule", "replan"]

@@ -11,11 +11,12 @@ from typing import Any
 
 from jax.tree_util import DictKey, GetAttrKey, SequenceKey, register_pytree_with_keys
 
-from rex_core.schedule import Bound, Join, Restarts, Schedule, restore
+from rex_core import Join, Replan, Restarts, Schedule
+from rex_core.schedule import Bound, restore
 
-_VALUES = Schedule, Join, Restarts, Bound
+_VALUES = Schedule, Join, Restarts, Replan, Bound
 _STRUCTURE = {"cycles", "period_mult", "fractions", "milestones"}
-_KEYS = {Schedule: GetAttrKey, Restarts: GetAttrKey, Join: SequenceKey, Bound: DictKey}
+_KEYS = {Join: SequenceKey, Bound: DictKey}
 
 
 def _parts(value: Any) -> dict[Any, Any]:
@@ -32,7 +33,7 @@ def _is_child(name: Any, content: Any) -> bool:
 
 def _flatten(value: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
     parts = _parts(value)
-    key = _KEYS[type(value)]
+    key = _KEYS.get(type(value), GetAttrKey)
     children = {name: content for name, content in parts.items() if _is_child(name, content)}
     structure = tuple((name, c) for name, c in parts.items() if name not in children)
     function = value.func if isinstance(value, Bound) else None

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rex_core.progress import check, known
+from rex_core.moment import Moment
+from rex_core.progress import check, holds, known
+from rex_core.replan import stretched
 from rex_core.sampling import SAMPLINGS
-from rex_core.schedule import check_function
+from rex_core.schedule import check_function, exact
 
 _LARGEST = 2**31 - 1
 
@@ -41,15 +43,19 @@ def as_schedule(schedule: Callable[[Any, Any], Any], total_steps: Any) -> optax.
 
 
 class BudgetedState(NamedTuple):
-    """The state of a `BudgetedSchedule`: two int32 scalars.
+    """The state of a `BudgetedSchedule`, int32.
 
     Attributes:
-        count: The number of updates so far.
-        total_steps: The budget.
+        count: The number of updates so far, a scalar.
+        total_steps: The budget, a scalar.
+        plan: Of the last `replan`: the count then; the budget that the curve was planned for; what
+            was left of that, to the nearest step; and what that is off by, the bits of a float32.
+            Four zeros before the first one.
     """
 
     count: jax.Array  # type: ignore[assignment]  # optax's name; tuple.count has it too.
     total_steps: jax.Array
+    plan: jax.Array  # In one array, since each costs a compiled step more than the arithmetic.
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,20 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
     The budget is checkpointed with the state and can be changed there, for learning rate, momentum,
     b1 and weight decay alike, without a new compilation::
 
-        optax.tree_utils.tree_set(opt_state, total_steps=jnp.int32(2000))
+        opt_state = replan(opt_state, 2000)
+        opt_state = optax.tree_utils.tree_set(opt_state, total_steps=jnp.int32(2000))
+
+    `replan` stretches the rest of the curve. To set total_steps means the same curve over another
+    budget, ``schedule(count, total_steps)`` from now on; or after a replan, that this had been to
+    the budget that is set: ``Replan(schedule, t0, T0)(count, total_steps)``. The rate may jump.
 
     Extra arguments ``t=`` and ``T=`` of ``update`` take the place of the two counters, in any unit,
     for that update: tokens, or the seconds of a `rex_core.WallClock`, ``t=clock.t, T=clock.T``.
+    With one of them, a replan does not count.
 
     Args:
-        schedule: A `rex_core.Schedule`, or any function of (t, T).
+        schedule: A `rex_core.Schedule`, or any function of (t, T). One that is not made of this
+            library's is called with the count as a float, kept in [0, total_steps].
         total_steps: The budget in optimizer updates at the start, in [1, 2^31 - 1].
 
     Raises:
@@ -90,12 +103,14 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
 
     def init(self) -> BudgetedState:
         """The state before the first update."""
-        return BudgetedState(jnp.zeros([], jnp.int32), jnp.asarray(self.total_steps, jnp.int32))
+        zero = jnp.zeros([], jnp.int32)
+        total_steps = jnp.asarray(self.total_steps, jnp.int32)
+        return BudgetedState(zero, total_steps, jnp.zeros(4, jnp.int32))
 
     def update(self, state: BudgetedState, **extra_args: Any) -> BudgetedState:
         """The state after one more update."""
         del extra_args
-        return BudgetedState(jnp.asarray(optax.safe_increment(state.count)), state.total_steps)
+        return state._replace(count=jnp.asarray(optax.safe_increment(state.count)))
 
     def __call__(
         self, state: BudgetedState, *, t: Any = None, T: Any = None, **extra_args: Any
@@ -107,10 +122,92 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
                 "state must be the BudgetedState that optax.inject_hyperparams keeps; where optax "
                 f"expects a function of the count, use as_schedule; got {state!r}"
             )
+        if t is None and T is None:
+            t, T = _place(state)
         t = state.count if t is None else t
         T = state.total_steps if T is None else T
         # A dtype of its own: inject_hyperparams casts a weak one to that of bfloat16 params.
-        return jnp.asarray(_value(self.schedule, T, t), jnp.result_type(float))
+        return jnp.asarray(exact(self.schedule)(t, T), jnp.result_type(float))
+
+
+def replan(opt_state: Any, total_steps: Any) -> Any:
+    """Change the budget in mid-run, without a jump in any rate and without a new compilation.
+
+    From now on the rest of the curve of each `BudgetedSchedule` is stretched, or compressed, over
+    what the new budget leaves, by the rule of `rex_core.Replan`, with t0 = count::
+
+        schedule(count, total_steps)                  before
+        Replan(schedule, t0, T0)(count, total_steps)  from now on
+
+    The budget can be changed any number of times: the state has the place on the curve, and does
+    not grow.
+
+    Args:
+        opt_state: The state of an optimizer, or any tree with the states of BudgetedSchedules.
+        total_steps: The new budget in updates, those made so far included: an integer in
+            [1, 2^31 - 1] above the count. May be traced: if it is not above the count then, all is
+            spent.
+
+    Returns:
+        The state, which says so; the compiled train step takes it as it took the old one.
+
+    Raises:
+        ValueError: total_steps is out of range or not above the count; the old budget is spent, and
+            no curve left to stretch; no `BudgetedSchedule` has a state in opt_state.
+
+    >>> import optax
+    >>> from rex_core import Schedule
+    >>> schedule = BudgetedSchedule(Schedule(peak_value=0.1), 1000)
+    >>> opt_state = optax.inject_hyperparams(optax.sgd)(schedule).init(0.0)
+    >>> opt_state = replan(opt_state, 2000)
+    >>> optax.tree_utils.tree_get(opt_state, "total_steps")
+    Array(2000, dtype=int32)
+    """
+    _check_steps(total_steps)
+
+    def replanned(state: Any) -> Any:
+        if not _is_state(state):
+            return state
+        count, before, after = map(known, (state.count, state.total_steps, total_steps))
+        if count is not None and after is not None and not holds(after > count):
+            raise ValueError(
+                f"total_steps must be above count = {count}, the updates made; got {total_steps!r}"
+            )
+        if count is not None and before is not None and not holds(before > count):
+            raise ValueError(
+                "the old total_steps must be above count, or nothing of the curve is left to "
+                f"stretch; got {before}, and count = {count}"
+            )
+        t, T0 = _place(state)
+        left = T0 - t
+        part = jax.lax.bitcast_convert_type(jnp.float32(left.part), jnp.int32)
+        plan = jnp.stack([state.count, T0, left.whole, part], axis=-1)
+        # Like the old ones to the compiler: of their dtypes, on their devices.
+        return state._replace(
+            total_steps=jnp.full_like(state.total_steps, total_steps),
+            plan=jnp.full_like(state.plan, plan),
+        )
+
+    if not any(map(_is_state, jax.tree.leaves(opt_state, is_leaf=_is_state))):
+        raise ValueError(
+            "opt_state must have the state of a BudgetedSchedule, which optax.inject_hyperparams "
+            f"keeps; got {jax.tree.structure(opt_state)}"
+        )
+    return jax.tree.map(replanned, opt_state, is_leaf=_is_state)
+
+
+def _is_state(node: Any) -> bool:
+    return isinstance(node, BudgetedState)
+
+
+def _place(state: BudgetedState) -> tuple[Any, Any]:
+    """The place on the curve, as t and T of the schedule."""
+    t0, T0, left, bits = (state.plan[..., i] for i in range(4))
+    planned = T0 > 0
+    T0 = jnp.where(planned, T0, state.total_steps)
+    left = jnp.where(planned, left, state.total_steps)
+    part = jax.lax.bitcast_convert_type(bits, jnp.float32)
+    return stretched(state.count, state.total_steps, t0, Moment(left, part), T0, jnp), T0
 
 
 def _value(schedule: Callable[[Any, Any], Any], total_steps: Any, count: Any) -> Any:
@@ -120,12 +217,7 @@ def _value(schedule: Callable[[Any, Any], Any], total_steps: Any, count: Any) ->
 def _checked(schedule: Callable[[Any, Any], Any], total_steps: Any) -> Any:
     """The budget, an int if it is one known number, once the schedule has accepted it."""
     check_function("schedule", schedule, others=SAMPLINGS)
-    check(
-        "total_steps",
-        total_steps,
-        f"an integer in [1, {_LARGEST}]",
-        lambda T: (T >= 1) & (T <= _LARGEST) & (T % 1 == 0),
-    )
+    _check_steps(total_steps)
     seen = known(total_steps)
     if seen is None:
         return total_steps
@@ -133,3 +225,12 @@ def _checked(schedule: Callable[[Any, Any], Any], total_steps: Any) -> Any:
         total_steps = int(seen)
     schedule(0, total_steps)
     return total_steps
+
+
+def _check_steps(total_steps: Any) -> None:
+    check(
+        "total_steps",
+        total_steps,
+        f"an integer in [1, {_LARGEST}]",
+        lambda T: (T >= 1) & (T <= _LARGEST) & (T % 1 == 0),
+    )

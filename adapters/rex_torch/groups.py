@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rex_core import Join, Restarts, Schedule, WallClock
+from rex_core import Join, Replan, Restarts, Schedule, WallClock
 from rex_core.budget import reading
 from rex_core.presets import OneCycle
 from rex_core.progress import check, known, known_number
@@ -139,7 +139,7 @@ def peak(schedule: Function) -> Any:
     """The largest peak_value of the schedules in it; 1 for a function that has none."""
     if isinstance(schedule, Join):
         return max(map(peak, schedule.schedules))
-    if isinstance(schedule, Restarts):
+    if isinstance(schedule, Restarts | Replan):
         return peak(schedule.schedule)
     return schedule.peak_value if isinstance(schedule, Schedule) else 1.0
 
@@ -204,14 +204,16 @@ def put(group: dict[str, Any], key: str, number: Any) -> None:
 
 @contextmanager
 def others_kept(
-    optimizer: Optimizer, names: Iterable[str], state_dict: Mapping[str, Any]
+    optimizer: Optimizer, names: Iterable[str], state_dict: Mapping[str, Any], before: Any
 ) -> Iterator[None]:
     """Undo what happens within to settings that another scheduler has changed.
 
-    They are those that differ from what the scheduler of the state, which says so, set last.
+    They are those that differ from what the scheduler of the state, which says so, set last; if the
+    optimizer has loaded a state, which replaces its list of groups, since it had the one before.
+    Otherwise they are what this scheduler set when it was made, for a run that is going on.
     """
     theirs = []
-    for name in names:
+    for name in () if optimizer.param_groups is before else names:
         lasts = state_dict.get(f"_last_{name}", ())
         for group, last in zip(optimizer.param_groups, lasts, strict=False):
             number = group[name] if name in group else group["betas"][0]

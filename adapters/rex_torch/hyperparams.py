@@ -55,6 +55,13 @@ class HyperparamScheduler(LRScheduler):
     a ChainedScheduler, they hold until the next ``step()``.) If equal schedules serve all groups, a
     group that ``optimizer.add_param_group`` adds follows them too, from the next ``step()``.
 
+    For a new budget in mid-run, make a new scheduler for the same optimizer, with `rex_core.Replan`
+    for values that do not jump, and load the old one's state, or ``step`` to its number of steps::
+
+        t0 = scheduler.last_epoch
+        scheduler = HyperparamScheduler(optimizer, T, lr=Replan(schedule, t0, T0))
+        scheduler.step(t0)
+
     A SequentialLR takes back the rate, and only the rate, of a scheduler whose turn has not come:
     its momentum and weight decay have their first value from the beginning.
 
@@ -104,6 +111,7 @@ class HyperparamScheduler(LRScheduler):
         if not self._settings:
             raise ValueError("one of lr, momentum, weight_decay must be a schedule; got None")
         super().__init__(optimizer)
+        self._groups = optimizer.param_groups
 
     def step(self, epoch: int | None = None) -> None:
         """Set the values for the next update, or for any other.
@@ -155,7 +163,7 @@ class HyperparamScheduler(LRScheduler):
         self.last_epoch = count
         if self.last_epoch >= 0:
             names = {setting.name for setting in self._settings}
-            with others_kept(self.optimizer, names, state_dict):
+            with others_kept(self.optimizer, names, state_dict, self._groups):
                 self._update_lr(self.last_epoch)
 
     def _add(self, name: str, schedules: list[Function], optimizer: Optimizer) -> None:

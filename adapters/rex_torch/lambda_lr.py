@@ -51,6 +51,12 @@ def lambda_lr(
     or a ChainedScheduler, it holds until the next ``step()``.) If equal schedules serve all groups,
     a group that ``optimizer.add_param_group`` adds follows them too, from the next ``step()``.
 
+    For a new budget in mid-run, make a new scheduler for the same optimizer, with `rex_core.Replan`
+    for a rate that does not jump, and load the old one's state, or give last_epoch::
+
+        t0 = scheduler.last_epoch
+        scheduler = lambda_lr(optimizer, Replan(schedule, t0, T0), T, last_epoch=t0 - 1)
+
     Args:
         optimizer: The optimizer. A rate that is a tensor stays that tensor, filled in place.
         schedule: A `rex_core.Schedule`, or any function of (t, T), with values >= 0; or a sequence
@@ -103,6 +109,10 @@ def lambda_lr(
 class _Factors(LambdaLR):
     """A LambdaLR whose budget holds from when it is loaded, and that takes groups added later."""
 
+    def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int) -> None:
+        super().__init__(optimizer, lr_lambda, last_epoch)
+        self._groups = optimizer.param_groups
+
     def get_lr(self) -> list[float | Tensor]:
         if len(self.base_lrs) != len(self.optimizer.param_groups):
             self._take_added()
@@ -113,6 +123,7 @@ class _Factors(LambdaLR):
 
     def state_dict(self) -> dict[str, Any]:
         state = super().state_dict() | {"_last_lr": [float(rate) for rate in self._last_lr]}
+        del state["_groups"]
         return with_clock(state, self._budget)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -121,7 +132,7 @@ class _Factors(LambdaLR):
         self._take_added()
         super().load_state_dict(without_clock(state_dict, self._budget))
         if self.last_epoch >= 0:
-            with others_kept(self.optimizer, ["lr"], state_dict):
+            with others_kept(self.optimizer, ["lr"], state_dict, self._groups):
                 self._update_lr(self.last_epoch)
 
     def _check_groups(self, state_dict: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from rex_core import (
     Join,
+    Replan,
     Restarts,
     Schedule,
     WallClock,
@@ -53,6 +54,8 @@ SCHEDULES = {
     "exponential": Schedule(exponential, hold_ratio=1 / 3),
     "constant": Schedule(constant, peak_value=0.2),
     "join": Join([Schedule(linear), Restarts(Schedule(cosine), 2, peak_mult=0.5)], [0.4]),
+    "replan": Replan(Schedule(cosine, bind(every_fraction, fraction=0.3), warmup_steps=2), 5, 30),
+    "replanned cycles": Replan(Restarts(Schedule(polynomial), 3), 4, 50),
 }
 # Keras itself refuses any other number on torch.
 STEPS_PER_EXECUTION = [1] if BACKEND == "torch" else [1, 4, 5]

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from rex_optax import BudgetedSchedule, BudgetedState, as_schedule
+from rex_optax import BudgetedSchedule, as_schedule
 from sklearn.datasets import load_digits
 
 from rex_core import (
     Join,
+    Replan,
     Restarts,
     Schedule,
     WallClock,
@@ -206,7 +207,7 @@ def test_state():
     assert (state.count, state.total_steps) == (0, 20)
     assert {state.count.dtype, state.total_steps.dtype} == {jnp.dtype("int32")}
     assert schedule.update(state, loss=1.0).count == 1
-    full = BudgetedState(jnp.int32(LARGEST), jnp.int32(LARGEST))
+    full = state._replace(count=jnp.int32(LARGEST), total_steps=jnp.int32(LARGEST))
     assert schedule.update(full).count == LARGEST
     assert schedule(full) == np.float32(RATE.end_value)
 
@@ -263,6 +264,8 @@ VALUES = [
     (bind(step, milestones=(0.3, 0.6), factor=0.5), 1),
     (Join([RATE, Schedule(cosine)], [0.5]), 12),
     (Restarts(RATE, 3, period_mult=2), 7),
+    (Replan(RATE, 10, 50), 8),
+    (Replan(rex, 10, 50), 2),
 ]
 
 
@@ -330,6 +333,7 @@ def test_a_tree_keeps_its_structure_whatever_its_leaves_become(leaf):
         Schedule(bind(step, milestones=(0.5,), factor=0.3), bind(every, steps=3), peak_value=0.1),
         Join([Schedule(bind(rex, beta=0.9)), rex], [0.5]),
         Restarts(Schedule(), 2, period_mult=2),
+        Replan(Schedule(bind(rex, beta=0.9)), 1, 2),
     ):
         treedef = jax.tree.structure(value)
         mapped = jax.tree.map(lambda _: leaf, value)

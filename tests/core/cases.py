@@ -8,6 +8,7 @@ import torch
 
 from rex_core import (
     Join,
+    Replan,
     Restarts,
     Schedule,
     at,
@@ -63,6 +64,9 @@ SCHEDULES = [
     Join([Schedule(warmup_ratio=0.2), linear, Schedule(exponential)], [THIRD, 0.7]),
     Restarts(Schedule(cosine, warmup_ratio=0.2), 3, period_mult=2, peak_mult=0.5),
     Join([Restarts(Schedule(), 2), Schedule(linear, peak_value=0.3)], [0.6]),
+    Replan(PLAIN, 2, 7),
+    Replan(Schedule(cosine, bind(every_fraction, fraction=0.05), warmup_ratio=0.3), 1, 33),
+    Replan(Replan(Join([Schedule(), Restarts(Schedule(linear), 3)], [0.4]), 1, 50), 3, 80),
 ]
 
 # From a list or a NumPy array to the library's array; NumPy's own dtype names.
