@@ -16,6 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import rex_core
+from benchmarks.accuracy import reference
 from rex_core import (
     Join,
     Replan,
@@ -37,7 +38,6 @@ from rex_core import (
     to_dict,
 )
 from rex_core.progress import measure, ratio
-from tests.conformance import reference
 from tests.conformance.backends import BACKENDS
 from tests.core.cases import LARGEST, PLAIN, SCHEDULES, name
 
