@@ -49,7 +49,8 @@ class Replan:
 
     Args:
         schedule: A `Schedule`, `Join`, `Restarts` or `Replan`, a profile, or any function of
-            (t, T). One that is not this library's gets t' as a float, and no more digits of it.
+            (t, T). One that is not this library's gets t' as a float where it is not whole, and so
+            no more digits of it; arrays are tried as both.
         t0: When the budget changed, in [0, T0), in the unit of t; any shape.
         T0: The budget before that, > 0; any shape.
 

@@ -29,6 +29,7 @@ from rex_core.progress import (
     is_number,
     known,
     limits,
+    namespace,
     not_negative,
     plain,
     positive,
@@ -500,14 +501,20 @@ def _no_decay(schedule: Schedule, start: Any, T: Any) -> ValueError:
 
 
 def exact(function: Function) -> Function:
-    """The function for a t that may be a `Moment`, for which one from elsewhere gets a float."""
+    """The function for a t that may be a `Moment`, of which one from elsewhere knows nothing."""
     base = function.func if isinstance(function, Bound) else function
     own = base in PROFILES or base in SAMPLINGS or _is_value(base)
-    return function if own else partial(_rounded, function)
+    return function if own else partial(_either, function)
 
 
-def _rounded(function: Function, t: Any, T: Any) -> Any:
-    return function(t.rounded() if t.__class__ is Moment else t, T)
+def _either(function: Function, t: Any, T: Any) -> Any:
+    """The value at a whole step, if that is what t is, and at a float between steps."""
+    if t.__class__ is not Moment:
+        return function(t, T)
+    between = function(t.rounded(), T)
+    if is_number(t.part):
+        return between if t.part else function(t.whole, T)
+    return where(t.part == 0, function(t.whole, T), between, namespace(t.part))
 
 
 def _sampled(profile: Function, sampling: Function, t: Any, T: Any) -> Any:

@@ -77,8 +77,9 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
     With one of them, a replan does not count.
 
     Args:
-        schedule: A `rex_core.Schedule`, or any function of (t, T). One that is not made of this
-            library's is called with the count as a float, kept in [0, total_steps].
+        schedule: A `rex_core.Schedule`, or any function of (t, T). One that is not this library's
+            is traced for a count of floats too, for what a `replan` puts between two steps; the
+            count is kept in [0, total_steps].
         total_steps: The budget in optimizer updates at the start, in [1, 2^31 - 1].
 
     Raises:

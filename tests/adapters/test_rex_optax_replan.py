@@ -263,3 +263,12 @@ def test_a_state_without_a_budget_is_refused():
     state = optax.sgd(0.1, momentum=0.9).init(jnp.zeros(3))
     with pytest.raises(ValueError, match="opt_state must have the state of a BudgetedSchedule"):
         replan(state, 100)
+
+
+def test_a_function_of_ones_own_has_the_digits_of_integers():
+    """Between steps it has those of a float32; before a replan it always is at a step."""
+    schedule = BudgetedSchedule(lambda t, T: (T - t) / T, LARGEST)
+    value = jax.jit(schedule)
+    state = schedule.init()._replace(count=jnp.int32(LARGEST - 3))
+    assert float(value(state)) == pytest.approx(3 / LARGEST, rel=1e-6)
+    assert float(value(replan(state, LARGEST - 2))) == pytest.approx(3 / LARGEST, rel=1e-6)
