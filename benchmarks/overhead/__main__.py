@@ -1,17 +1,11 @@
-"""Print the tables."""
+"""The command line: ``python -m benchmarks.overhead``."""
 
-from benchmarks.overhead import python_calls, train_step
-from benchmarks.overhead.measure import HEADER
+from benchmarks.overhead import python_calls, torch_step, train_step
+from benchmarks.overhead.measure import Effort
+from benchmarks.overhead.report import markdown
 
-MODULES = [python_calls, train_step]
-try:
-    from benchmarks.overhead import torch_step
-except ModuleNotFoundError as error:
-    print(f"{error}\n")
-else:
-    MODULES.append(torch_step)
+MODULES = python_calls, torch_step, train_step
 
 if __name__ == "__main__":
     for module in MODULES:
-        print(f"{(module.__doc__ or '').strip()}\n{HEADER}")
-        print(*module.run(), sep="\n", end="\n\n")
+        print(markdown(module.tables(Effort())), end="\n\n", flush=True)

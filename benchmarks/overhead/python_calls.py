@@ -1,9 +1,13 @@
-"""Calls on Python integers, against the same formulas written by hand."""
+"""Calls on Python's numbers."""
 
 from collections.abc import Callable
+from typing import Any
 
-from benchmarks.overhead.measure import Row, compare_calls
+from benchmarks.overhead.measure import Bound, Effort, Table, compare_statements
 from rex_core import Schedule, bind, every_fraction, rex
+
+CALLS = 20_000
+STEP, STEPS = 333, 1000
 
 
 def hand_written(t: int, T: int) -> float:
@@ -22,18 +26,22 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "REX written by hand": hand_written,
     "rex's formula and parameter by hand": hand_written_exact,
     "rex(t, T)": rex,
-    "Schedule(rex), warmup_steps and end_value": Schedule(
-        peak_value=0.1, end_value=0.001, warmup_steps=10
-    ),
-    "Schedule(rex), warmup_ratio and end_value": Schedule(
-        peak_value=0.1, end_value=0.001, warmup_ratio=0.01
-    ),
     "Schedule(bind(rex, beta=0.9)), every 5 %": Schedule(
         bind(rex, beta=0.9), bind(every_fraction, fraction=0.05), peak_value=0.1
     ),
 }
 
 
-def run() -> list[Row]:
-    """The rows of the table."""
-    return compare_calls(FUNCTIONS, 333, 1000)
+def tables(effort: Effort) -> list[Table]:
+    """Calls with two integers, t and T."""
+    rows = compare_statements(
+        {name: ("f(t, T)", _named(function)) for name, function in FUNCTIONS.items()},
+        CALLS,
+        effort,
+        {"rex(t, T)": Bound(1.5)},
+    )
+    return [Table("One call with Python's integers.", "µs", rows)]
+
+
+def _named(function: Callable[..., object]) -> dict[str, Any]:
+    return {"f": function, "t": STEP, "T": STEPS}
