@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 
 class Effort(NamedTuple):
     """How much to measure: less of it is quick, and the numbers say less."""
@@ -98,7 +100,7 @@ def summarize(
     rows = [Row(baseline, statistics.median(samples[baseline]), bound=(bounds or {}).get(baseline))]
     for name in others:
         ratios = [a / b for a, b in zip(samples[name], samples[baseline], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist()
         value = statistics.median(samples[name])
         rows.append(Row(name, value, middle, low, high, (bounds or {}).get(name)))
     return rows

@@ -59,6 +59,13 @@ def problem(size: Size) -> Problem:
     return Problem(jax.jit(network.init)(jax.random.key(0), images), loss)
 
 
+def finished(arrays: Any) -> Any:
+    """The arrays, once they have been computed."""
+    for leaf in jax.tree.leaves(arrays):
+        leaf.block_until_ready()
+    return arrays
+
+
 def train_step(
     loss: Callable[[Params], jax.Array], optimizer: optax.GradientTransformation
 ) -> Step:

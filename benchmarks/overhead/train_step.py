@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from rex_optax import BudgetedSchedule, as_schedule
 
 from benchmarks.overhead.measure import Bound, Effort, Row, Table, compare
-from benchmarks.overhead.network import MEDIUM, TINY, Problem, problem, train_step
+from benchmarks.overhead.network import MEDIUM, TINY, Problem, finished, problem, train_step
 from benchmarks.overhead.python_calls import hand_written
 from rex_core import Schedule
 
@@ -54,7 +53,7 @@ def stepper(problem: Problem, optimizer: optax.GradientTransformation) -> Callab
 
     def call() -> object:
         nonlocal now
-        now = step(*now)
-        return [leaf.block_until_ready() for leaf in jax.tree.leaves(now)]
+        now = finished(step(*now))
+        return now
 
     return call
