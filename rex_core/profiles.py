@@ -16,14 +16,17 @@ rules:
 """
 
 import math
+from functools import partial
 from typing import Any
 
 from rex_core.progress import (
     as_float,
+    blockwise,
     boundaries,
     check,
     check_fractions,
     floor,
+    is_long,
     measure,
     quotient,
     ratio,
@@ -63,8 +66,10 @@ def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
     arXiv 1910.04952, the formula of β_t divided by β₀.
     """
     plain = beta is _PAPER or check("beta", beta, "in [-1e30, 1)", _below_one)
-    if plain and t.__class__ is int and T.__class__ is int and 0 <= t < T:
+    if plain and t.__class__ is int is T.__class__ and 0 <= t < T:
         left, spent, share = T - t, t, 1.0 - beta
+    elif is_long(t, T, beta):
+        return blockwise(partial(rex, beta=beta), t, T)
     else:
         left, spent, xp, beta = measure(t, T, beta)
         left, spent = as_float(left, xp), as_float(spent, xp)
