@@ -271,15 +271,15 @@ def measure(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
         (left, spent, xp, *params) with left + spent > 0, the budget, and neither of them negative:
         integers where t and T were integers.
     """
-    if _is_ready(t, T) and all(map(is_number, params)):
+    if t.__class__ is np.ndarray and _is_ready(t, T) and all(map(is_number, params)):
         return T - t, t, namespace(t), *params
     t, T, xp, *others = unify(t, T, *params)
     return *spend(t, T, xp)[:2], xp, *others
 
 
 def _is_ready(t: Any, T: Any) -> bool:
-    """Whether t is an array of NumPy's with nothing to convert, to clamp or to refuse."""
-    if t.__class__ is not np.ndarray or t.ndim == 0 or t.size == 0:
+    """Whether in an array of NumPy's there is nothing to convert, to clamp or to refuse."""
+    if t.ndim == 0 or t.size == 0:
         return False
     if t.dtype == np.int64:
         fits = T.__class__ is int and 0 < T < 2**63
