@@ -121,15 +121,17 @@ def tables(effort: Effort, size: Size = DEEP) -> list[Table]:
     return [
         Table(
             f"Budgets of {updates}: compilations of the training program.",
+            "six budgets",
             "compilations",
             summarize(compiled, ONE),
         ),
         Table(
             "The same: until the first update of each is done, which is tracing and compiling.",
+            "six budgets",
             "s",
             summarize(to_first),
         ),
-        Table("The same: the whole of it.", "s", summarize(seconds)),
+        Table("The same: the whole of it.", "six budgets", "s", summarize(seconds)),
     ]
 
 

@@ -1,6 +1,5 @@
 """Ratios of what was measured in turn: a change of the machine's speed hits all alike."""
 
-import statistics
 import timeit
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,10 @@ class Effort(NamedTuple):
         """The same in fewer rounds, where each takes long."""
         return self._replace(rounds=min(rounds, self.rounds))
 
+    def times(self, factor: int) -> "Effort":
+        """The same in more rounds, where differences are small."""
+        return self._replace(rounds=factor * self.rounds)
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -36,15 +39,16 @@ class Bound:
 class Row:
     """One candidate: medians over the rounds of its value and of its ratio to the baseline.
 
-    The ratio is that to the baseline of the same round, low and high its quartiles. A row without a
-    ratio is the baseline of those after it.
+    The ratio is that to the baseline of the same round, low and high its quartiles. A baseline is
+    that of the rows after it, up to the next one.
     """
 
     name: str
     value: float
-    ratio: float | None = None
-    low: float | None = None
-    high: float | None = None
+    ratio: float
+    low: float
+    high: float
+    baseline: bool = False
     bound: Bound | None = None
 
     @property
@@ -52,16 +56,15 @@ class Row:
         """Whether the row keeps what it promises; None without a promise."""
         if self.bound is None:
             return None
-        number = self.value if self.bound.of == "value" else self.ratio
-        assert number is not None
-        return number <= self.bound.most
+        return (self.value if self.bound.of == "value" else self.ratio) <= self.bound.most
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in one unit, under a sentence that says what they are."""
+    """Rows in one unit, under a sentence that says what they are, and a few words for it."""
 
     title: str
+    short: str
     unit: str
     rows: list[Row]
 
@@ -71,10 +74,14 @@ def compare(
     number: int,
     effort: Effort,
     bounds: Mapping[str, Bound] | None = None,
+    per_second: float = 1e6,
 ) -> list[Row]:
-    """Microseconds of a call, each made `number` times a round; the first is the baseline."""
+    """Time calls, each made `number` times a round; the first is the baseline.
+
+    A second is so many of the table's unit.
+    """
     timers = {name: timeit.Timer(call) for name, call in calls.items()}
-    return _time(timers, number, effort, bounds)
+    return _time(timers, number, effort, bounds, per_second)
 
 
 def compare_statements(
@@ -83,26 +90,27 @@ def compare_statements(
     effort: Effort,
     bounds: Mapping[str, Bound] | None = None,
 ) -> list[Row]:
-    """The same for statements with their names, which no call of a wrapper delays."""
+    """The same in microseconds for statements with their names, which no wrapper delays."""
     timers = {
         # Assigned in the setup, the names are local variables in the timed loop.
         name: timeit.Timer(text, "; ".join(f"{n} = _{n}" for n in names), globals=_private(names))
         for name, (text, names) in statements.items()
     }
-    return _time(timers, number, effort, bounds)
+    return _time(timers, number, effort, bounds, per_second=1e6)
 
 
 def summarize(
     samples: Mapping[str, Sequence[float]], bounds: Mapping[str, Bound] | None = None
 ) -> list[Row]:
     """Rows of what was measured in each round; the first is the baseline."""
-    baseline, *others = samples
-    rows = [Row(baseline, statistics.median(samples[baseline]), bound=(bounds or {}).get(baseline))]
-    for name in others:
-        ratios = [a / b for a, b in zip(samples[name], samples[baseline], strict=True)]
+    baseline = next(iter(samples))
+    rows = []
+    for name, own in samples.items():
+        ratios = [a / b for a, b in zip(own, samples[baseline], strict=True)]
         low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist()
-        value = statistics.median(samples[name])
-        rows.append(Row(name, value, middle, low, high, (bounds or {}).get(name)))
+        bound = (bounds or {}).get(name)
+        value = float(np.median(own))
+        rows.append(Row(name, value, middle, low, high, name == baseline, bound))
     return rows
 
 
@@ -119,11 +127,12 @@ def _time(
     number: int,
     effort: Effort,
     bounds: Mapping[str, Bound] | None,
+    per_second: float,
 ) -> list[Row]:
-    number = effort.of(number)
+    number = effort.of(number) if number > 1 else 1
     times: dict[str, list[float]] = {name: [] for name in timers}
     for name in in_turn(list(timers), effort.rounds):
-        times[name].append(timers[name].timeit(number) / number * 1e6)
+        times[name].append(timers[name].timeit(number) / number * per_second)
     return summarize(times, bounds)
 
 

@@ -18,8 +18,12 @@ class Size(NamedTuple):
     depth: int
     batch: int
 
+    def __str__(self) -> str:
+        blocks = f"{self.depth} residual block{'s'[: self.depth > 1]}"
+        return f"{blocks} of width {self.width}, batches of {self.batch}"
 
-TINY = Size(width=64, depth=1, batch=32)
+
+TINY = Size(width=64, depth=1, batch=128)
 DEEP = Size(width=64, depth=8, batch=32)
 MEDIUM = Size(width=256, depth=8, batch=64)
 

@@ -8,36 +8,30 @@ import torch
 from rex_torch import HyperparamScheduler, lambda_lr
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, OneCycleLR
 
-from benchmarks.overhead.measure import Bound, Effort, Table, compare
-from benchmarks.overhead.python_calls import hand_written
+from benchmarks.overhead.by_hand import rex_by_hand
+from benchmarks.overhead.measure import Bound, Effort, Row, Table, compare
 from rex_core import Schedule, demon
 
 CALLS = 1000
 GROUPS = 1, 10, 100
 STEPS = 10_000_000
 PEAK = 0.1
-SHAPE = Schedule(end_value=0.01, warmup_steps=10)
-RATIO = Schedule(end_value=0.01, warmup_ratio=0.01)
-RATE = Schedule(peak_value=PEAK, end_value=0.01 * PEAK, warmup_steps=10)
-RATE_OF_RATIO = Schedule(peak_value=PEAK, end_value=0.01 * PEAK, warmup_ratio=0.01)
+SHAPE = Schedule(end_value=0.01, warmup_ratio=0.01)
+RATE = Schedule(peak_value=PEAK, end_value=0.01 * PEAK, warmup_ratio=0.01)
 
 Makers = dict[str, Callable[[Any], Any]]
 
 # Each a scheduler of one optimizer; the first of a table is what the others are compared with.
 LAMBDAS: Makers = {
-    "LambdaLR, REX written by hand": lambda o: LambdaLR(o, partial(hand_written, T=STEPS)),
+    "LambdaLR, REX written by hand": lambda o: LambdaLR(o, partial(rex_by_hand, T=STEPS)),
     "OneCycleLR": lambda o: OneCycleLR(o, PEAK, total_steps=STEPS),
     "lambda_lr, rex": lambda o: lambda_lr(o, Schedule(), STEPS),
-    "lambda_lr, warmup_steps, floor": lambda o: lambda_lr(o, SHAPE, STEPS),
-    "lambda_lr, warmup_ratio, floor": lambda o: lambda_lr(o, RATIO, STEPS),
+    "lambda_lr, warmup, floor": lambda o: lambda_lr(o, SHAPE, STEPS),
 }
 HYPERPARAMS: Makers = {
     "CosineAnnealingLR": lambda o: CosineAnnealingLR(o, STEPS),
     "HyperparamScheduler, rex": lambda o: HyperparamScheduler(o, STEPS, lr=Schedule()),
-    "HyperparamScheduler, warmup_steps, floor": lambda o: HyperparamScheduler(o, STEPS, lr=RATE),
-    "HyperparamScheduler, warmup_ratio, floor": lambda o: HyperparamScheduler(
-        o, STEPS, lr=RATE_OF_RATIO
-    ),
+    "HyperparamScheduler, warmup, floor": lambda o: HyperparamScheduler(o, STEPS, lr=RATE),
     "HyperparamScheduler, momentum too": lambda o: HyperparamScheduler(
         o, STEPS, lr=RATE, momentum=demon()
     ),
@@ -55,18 +49,17 @@ def optimizer(groups: int) -> torch.optim.Optimizer:
 
 def tables(effort: Effort) -> list[Table]:
     """A table for each number of parameter groups."""
-    return [
-        Table(
-            f"One `scheduler.step()` in PyTorch, {groups} parameter group{'s'[: groups > 1]}.",
-            "µs",
-            _rows(LAMBDAS, groups, effort, LAMBDA_BOUNDS)
-            + _rows(HYPERPARAMS, groups, effort, HYPERPARAM_BOUNDS),
-        )
-        for groups in GROUPS
-    ]
+    found = []
+    for groups in GROUPS:
+        count = f"{groups} parameter group{'s'[: groups > 1]}"
+        rows = _rows(LAMBDAS, groups, effort, LAMBDA_BOUNDS)
+        rows += _rows(HYPERPARAMS, groups, effort, HYPERPARAM_BOUNDS)
+        title = f"One `scheduler.step()` in PyTorch, {count}."
+        found.append(Table(title, f"PyTorch, {groups}", "µs", rows))
+    return found
 
 
-def _rows(makers: Makers, groups: int, effort: Effort, bounds: dict[str, Bound]) -> list[Any]:
+def _rows(makers: Makers, groups: int, effort: Effort, bounds: dict[str, Bound]) -> list[Row]:
     schedulers = {name: make(optimizer(groups)) for name, make in makers.items()}
     for scheduler in schedulers.values():  # They warn where no update has been made.
         scheduler.optimizer.step()
