@@ -16,15 +16,18 @@ rules:
 """
 
 import math
+from functools import partial
 from typing import Any
 
 from rex_core.progress import (
     as_float,
+    blockwise,
     boundaries,
     check,
     check_fractions,
     completed,
     floor,
+    is_long,
     measure,
     quotient,
     ratio,
@@ -63,9 +66,15 @@ def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
     MLSys 2022, arXiv 2107.04197; the curve with β, Chen, Wolfe, Li, Kyrillidis, "Demon",
     arXiv 1910.04952, the formula of β_t divided by β₀.
     """
-    plain = beta is _PAPER or check("beta", beta, "in [-1e30, 1)", _below_one)
-    if plain and t.__class__ is int and T.__class__ is int and 0 <= t < T:
-        left, spent, share = T - t, t, 1.0 - beta
+    if beta is _PAPER:
+        share: Any = _PAPER
+    else:
+        share = 1.0 - beta if check("beta", beta, "in [-1e30, 1)", _below_one) else None
+    if share is not None and t.__class__ is int is T.__class__ and 0 <= t < T:
+        left = T - t
+        spent = t
+    elif is_long(t, T, beta):
+        return blockwise(partial(rex, beta=beta), t, T)
     else:
         left, spent, xp, beta = measure(t, T, beta)
         left, spent = as_float(left, xp), as_float(spent, xp)
@@ -121,9 +130,13 @@ def cosine(t: Any, T: Any) -> Any:
     Source: Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017,
     arXiv 1608.03983, equation 5, without restarts.
     """
-    left, spent, xp = measure(t, T)
-    coarse, fine = quotient(left, spent, xp)
-    return xp.sin(math.pi / 2 * (coarse + fine)) ** 2
+    if t.__class__ is int is T.__class__ and 0 <= t < T < _BEYOND:
+        share, xp = (T - t) / T, math
+    else:
+        left, spent, xp = measure(t, T)
+        coarse, fine = quotient(left, spent, xp)
+        share = coarse + fine
+    return xp.sin(math.pi / 2 * share) ** 2
 
 
 def exponential(t: Any, T: Any, *, gamma: Any = 3.0) -> Any:

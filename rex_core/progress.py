@@ -28,6 +28,7 @@ MIN_FRACTION = 1e-6  # Down to here a float32 quotient finds the right read, giv
 GRID = 2**14
 MAX_FLOAT = sys.float_info.max
 NUMPY = (np.ndarray, np.generic)
+BLOCK = 2**15  # So many values, and what is worked out from them, stay in a core's cache.
 
 FLOAT64 = sys.float_info.min * 2.0**54, MAX_FLOAT
 
@@ -260,6 +261,25 @@ def _common_dtype(t: Any, T: Any, xp: ModuleType) -> Any:
     return default_dtypes(xp)[kind]
 
 
+def is_long(t: Any, *others: Any) -> bool:
+    """Whether t is an array of NumPy's for `blockwise`, and the others are Python numbers."""
+    return t.__class__ is np.ndarray and t.size > BLOCK and all(map(is_number, others))
+
+
+def blockwise(function: Callable[[Any, Any], Any], t: Any, T: Any) -> Any:
+    """An elementwise function(t, T), block after block, which takes no more memory than its result.
+
+    In one go, each operation would read and write all of the values where memory is slow.
+    """
+    steps = t.reshape(-1)
+    first = function(steps[:BLOCK], T)
+    values = np.empty(steps.shape, first.dtype)
+    values[:BLOCK] = first
+    for start in range(BLOCK, steps.size, BLOCK):
+        values[start : start + BLOCK] = function(steps[start : start + BLOCK], T)
+    return values.reshape(t.shape)
+
+
 def measure(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
     """How much is left and how much is spent.
 
@@ -267,8 +287,21 @@ def measure(t: Any, T: Any, *params: Any) -> tuple[Any, ...]:
         (left, spent, xp, *params) with left + spent > 0, the budget, and neither of them negative:
         integers where t and T were integers, and each a `Moment` where t was one.
     """
+    if t.__class__ is np.ndarray and _is_ready(t, T) and all(map(is_number, params)):
+        return T - t, t, namespace(t), *params
     t, T, xp, *others = unify(t, T, *params)
     return *spend(t, T, xp)[:2], xp, *others
+
+
+def _is_ready(t: Any, T: Any) -> bool:
+    """Whether in an array of NumPy's there is nothing to convert, to clamp or to refuse."""
+    if t.ndim == 0 or t.size == 0:
+        return False
+    if t.dtype == np.int64:
+        fits = T.__class__ is int and 0 < T < 2**63
+    else:
+        fits = t.dtype == np.float64 and is_number(T) and FLOAT64[0] <= T <= MAX_FLOAT
+    return fits and bool(t.min() >= 0) and bool(t.max() <= T)
 
 
 def spend(t: Any, T: Any, xp: ModuleType) -> tuple[Any, Any, Any]:

@@ -16,6 +16,7 @@ from rex_core.profiles import PROFILES, linear, rex
 from rex_core.progress import (
     anything,
     as_float,
+    blockwise,
     boundary,
     ceiling,
     check,
@@ -26,6 +27,7 @@ from rex_core.progress import (
     holds,
     is_array,
     is_integer,
+    is_long,
     is_number,
     known,
     limits,
@@ -245,6 +247,8 @@ class Schedule:
                 (n, d), (m, e) = self._ends
                 warmup = start + ceiling(n, d, T)
                 start = warmup if m == n and e == d else start + ceiling(m, e, T)
+        elif self._plain and not self._arrays and is_long(t, T, peak):
+            return blockwise(partial(self._value, peak=peak), t, T)
         else:
             numbers = peak, self.end_value, self.init_value, self.warmup_steps
             budget = T

@@ -1,74 +1,63 @@
-"""One jitted training step of a small network, with the rate from different places."""
+"""One jitted training step in JAX, with the rate from different places."""
 
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import optax
 from rex_optax import BudgetedSchedule, as_schedule
 
-from benchmarks.overhead.measure import Row, compare
+from benchmarks.overhead.by_hand import rex_by_hand
+from benchmarks.overhead.measure import Bound, Effort, Row, Table, compare
+from benchmarks.overhead.network import MEDIUM, TINY, Problem, finished, problem, train_step
 from rex_core import Schedule
 
 STEPS = 10_000
-BATCH = 128
-SCHEDULE = Schedule(peak_value=0.1, end_value=0.001, warmup_steps=100)
+PEAK = 0.1
+END = 0.001
+SCHEDULE = Schedule(peak_value=PEAK, end_value=END)
+COSINE = optax.cosine_decay_schedule(PEAK, STEPS, END / PEAK)
+
+# The first of each is what the others are compared with.
+PLAIN: dict[str, Any] = {
+    "sgd, optax's cosine": COSINE,
+    "sgd, constant rate": PEAK,
+    "sgd, REX written by hand": lambda count: PEAK * rex_by_hand(count, STEPS),
+    "sgd, as_schedule": as_schedule(SCHEDULE, STEPS),
+}
+INJECTED: dict[str, Any] = {
+    "inject_hyperparams, optax's cosine": COSINE,
+    "inject_hyperparams, constant rate": jnp.float32(PEAK),
+    "inject_hyperparams, BudgetedSchedule": BudgetedSchedule(SCHEDULE, STEPS),
+}
+BOUNDS = {"sgd, as_schedule": Bound(1.02), "inject_hyperparams, BudgetedSchedule": Bound(1.02)}
+SIZES = {"tiny": (TINY, 10), "medium": (MEDIUM, 1)}
+# Differences of a percent are in question, and single steps differ by ten.
+MORE = 10
 
 
-class Network(nn.Module):
-    """A perceptron on 64 inputs; small, so that a schedule's cost would show."""
+def tables(effort: Effort) -> list[Table]:
+    """A table for each network: plain optimizers, then those with injected hyperparameters."""
+    found = []
+    for name, (size, calls) in SIZES.items():
+        whole = problem(size)
+        rows: list[Row] = []
+        for make, rates in ((optax.sgd, PLAIN), (optax.inject_hyperparams(optax.sgd), INJECTED)):
+            steppers = {key: stepper(whole, make(rate)) for key, rate in rates.items()}
+            rows += compare(steppers, calls, effort.times(MORE), BOUNDS)
+        title = f"One jitted training step of a {name} network: {size}."
+        found.append(Table(title, f"{name} step", "µs", rows))
+    return found
 
-    @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
-        """The logits."""
-        hidden = nn.relu(nn.Dense(128)(images))
-        logits: jax.Array = nn.Dense(10)(hidden)
-        return logits
 
-
-def stepper(optimizer: optax.GradientTransformation) -> Callable[[], object]:
+def stepper(problem: Problem, optimizer: optax.GradientTransformation) -> Callable[[], object]:
     """A function that takes the next step each time it is called."""
-    network = Network()
-    images = jax.random.normal(jax.random.key(1), (BATCH, 64))
-    labels = jax.random.randint(jax.random.key(2), (BATCH,), 0, 10)
-
-    def loss(params: Any) -> jax.Array:
-        logits: Any = network.apply(params, images)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-    @jax.jit
-    def step(params: Any, state: optax.OptState) -> tuple[Any, optax.OptState]:
-        updates, state = optimizer.update(jax.grad(loss)(params), state, params)
-        return optax.apply_updates(params, updates), state
-
-    params = network.init(jax.random.key(0), images)
-    now = step(params, optimizer.init(params))
+    step = train_step(problem.loss, optimizer)
+    now = step(problem.params, optimizer.init(problem.params))
 
     def call() -> object:
         nonlocal now
-        now = step(*now)
-        return [leaf.block_until_ready() for leaf in jax.tree.leaves(now[0])]
+        now = finished(step(*now))
+        return now
 
     return call
-
-
-def run() -> list[Row]:
-    """The rows of the table: plain optimizers, then those with injected hyperparameters."""
-    inject = optax.inject_hyperparams(optax.sgd)
-    plain = {
-        "sgd, constant rate": optax.sgd(0.1),
-        "sgd, optax's cosine": optax.sgd(optax.cosine_decay_schedule(0.1, STEPS)),
-        "sgd, as_schedule": optax.sgd(as_schedule(SCHEDULE, STEPS)),
-    }
-    injected = {
-        "inject_hyperparams, constant rate": inject(jnp.float32(0.1)),
-        "inject_hyperparams, optax's cosine": inject(optax.cosine_decay_schedule(0.1, STEPS)),
-        "inject_hyperparams, BudgetedSchedule": inject(BudgetedSchedule(SCHEDULE, STEPS)),
-    }
-    return [
-        row
-        for optimizers in (plain, injected)
-        for row in compare({name: stepper(o) for name, o in optimizers.items()}, number=50)
-    ]

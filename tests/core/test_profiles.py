@@ -1,5 +1,6 @@
 """The rules that all profiles share; their values are the concern of tests/conformance."""
 
+import tracemalloc
 from itertools import pairwise
 
 import jax
@@ -375,3 +376,49 @@ def test_schedules_of_third_fractions_are_read_alike():
         expected = 0.1 ** ((3 * t >= T) + 1.0 * (3 * t >= 2 * T))
         for array in LIBRARIES.values():
             np.testing.assert_allclose(np.asarray(schedule(array(t), T)), expected, rtol=1e-6)
+
+
+LONG = np.arange(-50, 2**18)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        rex,
+        bind(rex, beta=0.9),
+        Schedule(step, bind(every_fraction, fraction=0.1), end_value=0.01, warmup_ratio=0.1),
+    ],
+)
+@pytest.mark.parametrize(
+    "t",
+    [LONG, LONG[::-3], LONG.reshape(-1, 2), LONG.astype(np.int32), LONG / 3, np.float32(LONG / 3)],
+    ids=["whole", "strided", "shaped", "int32", "float64", "float32"],
+)
+@pytest.mark.parametrize("T", [2**17 + 3, 2.0**17 + 0.5], ids=["int", "float"])
+def test_long_arrays_have_the_values_of_their_parts(t, T, function):
+    values = function(t, T)
+    parts = [function(part, T) for part in np.array_split(t.reshape(-1), 200)]
+    assert (values.shape, values.dtype) == (t.shape, parts[0].dtype)
+    np.testing.assert_array_equal(values.reshape(-1), np.concatenate(parts))
+
+
+def test_long_arrays_are_checked_to_the_end():
+    t = LONG / 3
+    t[-1] = np.nan
+    with pytest.raises(ValueError, match="t must be a finite number; got"):
+        rex(t, 100)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float64])
+@pytest.mark.parametrize(
+    "function", [rex, Schedule(exponential, end_value=0.1, warmup_ratio=0.1, hold_ratio=0.1)]
+)
+def test_long_arrays_take_little_more_memory_than_their_values(function, kind):
+    t = np.arange(2**20, dtype=kind)
+    tracemalloc.start()
+    try:
+        values = function(t, 2**20)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * values.nbytes
