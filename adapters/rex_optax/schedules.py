@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from rex_core.moment import Moment
-from rex_core.progress import check, holds, known
+from rex_core.progress import check, holds, is_integer, known, unify
 from rex_core.replan import stretched
 from rex_core.sampling import SAMPLINGS
 from rex_core.schedule import check_function, exact
@@ -73,8 +73,9 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
     the budget that is set: ``Replan(schedule, t0, T0)(count, total_steps)``. The rate may jump.
 
     Extra arguments ``t=`` and ``T=`` of ``update`` take the place of the two counters, in any unit,
-    for that update: tokens, or the seconds of a `rex_core.WallClock`, ``t=clock.t, T=clock.T``.
-    With one of them, a replan does not count.
+    for that update: tokens, or the seconds of a `rex_core.WallClock`, ``t=clock.t, T=clock.T``. For
+    a budget that is told by ``T=``, the state has no replan: that is a schedule of its own,
+    ``BudgetedSchedule(Replan(schedule, t0, T0), ...)``, which takes the state of the one before.
 
     Args:
         schedule: A `rex_core.Schedule`, or any function of (t, T). One that is not this library's
@@ -123,38 +124,37 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
                 "state must be the BudgetedState that optax.inject_hyperparams keeps; where optax "
                 f"expects a function of the count, use as_schedule; got {state!r}"
             )
-        if t is None and T is None:
-            t, T = _place(state)
         t = state.count if t is None else t
-        T = state.total_steps if T is None else T
+        t, T = _place(state, t) if T is None else (t, T)
         # A dtype of its own: inject_hyperparams casts a weak one to that of bfloat16 params.
         return jnp.asarray(exact(self.schedule)(t, T), jnp.result_type(float))
 
 
-def replan(opt_state: Any, total_steps: Any) -> Any:
+def replan(opt_state: Any, total_steps: Any, *, t: Any = None) -> Any:
     """Change the budget in mid-run, without a jump in any rate and without a new compilation.
 
     From now on the rest of the curve of each `BudgetedSchedule` is stretched, or compressed, over
-    what the new budget leaves, by the rule of `rex_core.Replan`, with t0 = count::
+    what the new budget leaves, by the rule of `rex_core.Replan`, with t0 = t::
 
-        schedule(count, total_steps)                  before
-        Replan(schedule, t0, T0)(count, total_steps)  from now on
+        schedule(t, total_steps)                  before
+        Replan(schedule, t0, T0)(t, total_steps)  from now on
 
     The budget can be changed any number of times: the state has the place on the curve, and does
     not grow.
 
     Args:
         opt_state: The state of an optimizer, or any tree with the states of BudgetedSchedules.
-        total_steps: The new budget in updates, those made so far included: an integer in
-            [1, 2^31 - 1] above the count. May be traced: if it is not above the count then, all is
-            spent.
+        total_steps: The new budget, what is spent so far included: an integer in [1, 2^31 - 1]
+            above t. May be traced: if it is not above t then, all is spent.
+        t: How much is spent: the count of updates by default. Where these are told otherwise, as in
+            ``update(..., t=tokens // 1000)``, the same here; an integer in [0, 2^31 - 1].
 
     Returns:
         The state, which says so; the compiled train step takes it as it took the old one.
 
     Raises:
-        ValueError: total_steps is out of range or not above the count; the old budget is spent, and
-            no curve left to stretch; no `BudgetedSchedule` has a state in opt_state.
+        ValueError: t or total_steps is out of range, or total_steps not above t; the old budget is
+            spent, and no curve left to stretch; no `BudgetedSchedule` has a state in opt_state.
 
     >>> import optax
     >>> from rex_core import Schedule
@@ -165,24 +165,27 @@ def replan(opt_state: Any, total_steps: Any) -> Any:
     Array(2000, dtype=int32)
     """
     _check_steps(total_steps)
+    if t is not None:
+        check("t", t, f"an integer in [0, {_LARGEST}]", _is_count)
 
     def replanned(state: Any) -> Any:
         if not _is_state(state):
             return state
-        count, before, after = map(known, (state.count, state.total_steps, total_steps))
-        if count is not None and after is not None and not holds(after > count):
+        t0 = state.count if t is None else t
+        spent, before, after = map(known, (t0, state.total_steps, total_steps))
+        if spent is not None and after is not None and not holds(after > spent):
             raise ValueError(
-                f"total_steps must be above count = {count}, the updates made; got {total_steps!r}"
+                f"total_steps must be above t = {spent}, what is spent; got {total_steps!r}"
             )
-        if count is not None and before is not None and not holds(before > count):
+        if spent is not None and before is not None and not holds(before > spent):
             raise ValueError(
-                "the old total_steps must be above count, or nothing of the curve is left to "
-                f"stretch; got {before}, and count = {count}"
+                "the old total_steps must be above t, or nothing of the curve is left to stretch; "
+                f"got {before}, and t = {spent}"
             )
-        t, T0 = _place(state)
-        left = T0 - t
+        place, T0 = _place(state, t0)
+        left = T0 - place
         part = jax.lax.bitcast_convert_type(jnp.float32(left.part), jnp.int32)
-        plan = jnp.stack([state.count, T0, left.whole, part], axis=-1)
+        plan = jnp.stack(jnp.broadcast_arrays(t0, T0, left.whole, part), axis=-1)
         # Like the old ones to the compiler: of their dtypes, on their devices.
         return state._replace(
             total_steps=jnp.full_like(state.total_steps, total_steps),
@@ -192,7 +195,7 @@ def replan(opt_state: Any, total_steps: Any) -> Any:
     if not any(map(_is_state, jax.tree.leaves(opt_state, is_leaf=_is_state))):
         raise ValueError(
             "opt_state must have the state of a BudgetedSchedule, which optax.inject_hyperparams "
-            f"keeps; got {jax.tree.structure(opt_state)}"
+            f"keeps; got a {type(opt_state).__name__} without one"
         )
     return jax.tree.map(replanned, opt_state, is_leaf=_is_state)
 
@@ -201,14 +204,21 @@ def _is_state(node: Any) -> bool:
     return isinstance(node, BudgetedState)
 
 
-def _place(state: BudgetedState) -> tuple[Any, Any]:
-    """The place on the curve, as t and T of the schedule."""
+def _place(state: BudgetedState, t: Any) -> tuple[Any, Any]:
+    """The place on the curve, as t and T of the schedule, when t is spent."""
+    t, T, xp = unify(t, state.total_steps)
     t0, T0, left, bits = (state.plan[..., i] for i in range(4))
     planned = T0 > 0
     T0 = jnp.where(planned, T0, state.total_steps)
     left = jnp.where(planned, left, state.total_steps)
     part = jax.lax.bitcast_convert_type(bits, jnp.float32)
-    return stretched(state.count, state.total_steps, t0, Moment(left, part), T0, jnp), T0
+    place = stretched(t, T, t0, Moment(left, part), T0, xp)
+    # Without a plan the integers give t itself, floats might be off by a rounding.
+    return place if is_integer(t, xp) else jnp.where(planned, place, t), T0
+
+
+def _is_count(value: Any) -> Any:
+    return (value >= 0) & (value <= _LARGEST) & (value % 1 == 0)
 
 
 def _value(schedule: Callable[[Any, Any], Any], total_steps: Any, count: Any) -> Any:
@@ -233,5 +243,5 @@ def _check_steps(total_steps: Any) -> None:
         "total_steps",
         total_steps,
         f"an integer in [1, {_LARGEST}]",
-        lambda T: (T >= 1) & (T <= _LARGEST) & (T % 1 == 0),
+        lambda T: (T >= 1) & _is_count(T),
     )

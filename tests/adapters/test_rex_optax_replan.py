@@ -234,23 +234,45 @@ def test_in_a_compiled_loop_and_in_lanes():
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
-def test_extra_args_are_taken_as_they_are():
+def test_a_budget_of_the_caller_has_no_replan():
     schedule = BudgetedSchedule(RATE, 30)
     state = replan(schedule.init()._replace(count=jnp.int32(12)), 100)
     assert schedule(state, t=8.0, T=20.0) == pytest.approx(RATE(8.0, 20.0))
-    assert schedule(state, t=20) == pytest.approx(RATE(20, 100))
     assert schedule(state, T=40) == pytest.approx(RATE(12, 40))
+
+
+@pytest.mark.parametrize("kind", [int, jnp.int32, float, jnp.float32, np.int64])
+def test_tokens(kind):
+    """What an update is told to be spent is what a replan is told."""
+    schedule = BudgetedSchedule(RATE, 1000)
+    value = jax.jit(lambda state, t: schedule(state, t=t))
+    state, plan, T = schedule.init(), RATE, 1000
+    for t, following in [(3, 1000), (400, 2000), (500, 800), (500, 5000)]:
+        assert float(value(state, kind(t))) == pytest.approx(plan(t, T), rel=1e-6)
+        state, plan, T = replan(state, following, t=t), Replan(plan, t, T), following
+        for later in (t, t + 1, (t + T) // 2, T - 1, T, T + 9):
+            expected = pytest.approx(plan(later, T), rel=3e-6)
+            assert float(value(state, kind(later))) == expected
+            assert float(schedule(state, t=kind(later))) == expected
+    assert value._cache_size() == 1
+
+
+def test_time_without_a_replan_is_taken_as_it_is():
+    schedule = BudgetedSchedule(RATE, 2**20)
+    for t in (0.25, 5.125, 2.0**20 - 0.5):
+        found = jax.jit(schedule)(schedule.init(), t=jnp.float32(t))
+        assert found == jax.jit(RATE)(jnp.float32(t), jnp.float32(2**20))
 
 
 @pytest.mark.parametrize(
     ("count", "budget", "message"),
     [
-        (12, 12, "total_steps must be above count = 12, the updates made; got 12"),
-        (12, 7, "total_steps must be above count = 12, the updates made; got 7"),
+        (12, 12, "total_steps must be above t = 12, what is spent; got 12"),
+        (12, 7, "total_steps must be above t = 12, what is spent; got 7"),
         (12, 0, r"total_steps must be an integer in \[1, 2147483647\]; got 0"),
         (12, 2**31, "total_steps must be an integer in .*; got 2147483648"),
         (12, 13.5, "total_steps must be an integer in .*; got 13.5"),
-        (20, 40, "the old total_steps must be above count, .* got 20, and count = 20"),
+        (20, 40, "the old total_steps must be above t, .* got 20, and t = 20"),
     ],
 )
 def test_budgets_that_are_refused(count, budget, message):
