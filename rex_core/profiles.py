@@ -28,6 +28,7 @@ from rex_core.progress import (
     completed,
     floor,
     is_long,
+    less,
     measure,
     quotient,
     ratio,
@@ -194,10 +195,10 @@ def polynomial(t: Any, T: Any, *, power: Any = 2.0) -> Any:
     check("power", power, "in (0, 1e30]", lambda p: (p > 0) & (p <= 1e30))
     left, spent, xp, power = measure(t, T, power)
     coarse, fine = quotient(left, spent, xp)
-    base = where(left > 0, coarse + fine, 1.0, xp)
+    base = where(less(0, left), coarse + fine, 1.0, xp)
     # A power that is no float32 would be rounded to one, and log(r) amplifies that.
     digits = power % 2.0**-16
-    return where(left > 0, base ** (power - digits) * base**digits, 0.0, xp)
+    return where(less(0, left), base ** (power - digits) * base**digits, 0.0, xp)
 
 
 def one_minus_sqrt(t: Any, T: Any) -> Any:
@@ -220,8 +221,8 @@ def one_minus_sqrt(t: Any, T: Any) -> Any:
     Durations", NeurIPS 2024, arXiv 2405.18392.
     """
     left, spent, xp = measure(t, T)
-    root = xp.sqrt(where(spent > 0, ratio(spent, left, xp), 1.0, xp))
-    return ratio(left, spent, xp) / (1.0 + where(spent > 0, root, 0.0, xp))
+    root = xp.sqrt(where(less(0, spent), ratio(spent, left, xp), 1.0, xp))
+    return ratio(left, spent, xp) / (1.0 + where(less(0, spent), root, 0.0, xp))
 
 
 def step(t: Any, T: Any, *, milestones: Any = (0.5, 0.75), factor: Any = 0.1) -> Any:

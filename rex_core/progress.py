@@ -311,17 +311,38 @@ def spend(t: Any, T: Any, xp: ModuleType) -> tuple[Any, Any, Any]:
     """
     if is_number(T):
         spent = clamp(t, T, xp)
-        return T - spent, spent, T
+        return minus(T, spent, xp), spent, T
     budget = where(T > 0, T, 1, xp)
     spent = where(T > 0, clamp(t, T, xp), budget, xp)
-    return budget - spent, spent, budget
+    return minus(budget, spent, xp), spent, budget
 
 
 def clamp(t: Any, T: Any, xp: ModuleType) -> Any:
     """A unified t, kept in [0, T]."""
     if xp is math:
-        return type(T)(0) if t < 0 else T if t > T else t
-    return where(t < T, where(t > 0, t, 0, xp), T, xp)
+        return type(T)(0) if less(t, 0) else T if less(T, t) else t
+    return where(less(t, T), where(less(0, t), t, 0, xp), T, xp)
+
+
+def less(a: Any, b: Any) -> Any:
+    """Whether a < b, of unified values or moments.
+
+    This and `minus` are no operators of `Moment`: torch.compile does not find those where the other
+    operand is a tensor or one of its symbols.
+    """
+    if Moment not in (a.__class__, b.__class__):
+        return a < b
+    (a, a_part), (b, b_part) = parts(a), parts(b)
+    return a - b < b_part - a_part
+
+
+def minus(a: Any, b: Any, xp: ModuleType) -> Any:
+    """A - b, of unified values or moments; a float if one of them is."""
+    if Moment not in (a.__class__, b.__class__):
+        return a - b
+    (a, a_part), (b, b_part) = parts(a), parts(b)
+    whole, part = a - b, a_part - b_part
+    return Moment(whole, part) if is_integer(whole, xp) else whole + part
 
 
 def completed(t: Any, xp: ModuleType) -> Any:

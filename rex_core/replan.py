@@ -19,7 +19,9 @@ from rex_core.progress import (
     is_integer,
     is_number,
     known,
+    less,
     limits,
+    minus,
     not_negative,
     parts,
     plain,
@@ -43,9 +45,10 @@ class Replan:
         t >= t0  schedule(t', T0)  with  T0 - t' = (T0 - t0) · (T - t) / (T - t0)
 
     t' lies between whole steps; warmup, hold, milestones and samplings keep their places on the
-    curve, at whole steps of T0. T = T0 changes nothing. The digits are as many as those of the
-    schedule, down to the last steps, and places exact; a `Replan` of a `Replan`, in which t' is
-    rounded once more, has each place within one step and T·2^-21 in float32.
+    curve, at whole steps of T0. T = T0 changes nothing. Of integers the digits are as many as those
+    of the schedule, down to the last steps, and places exact; a `Replan` of a `Replan`, in which t'
+    is rounded once more, has each place within one step and T·2^-21 in float32. Where t, T, t0 or
+    T0 is a float, t' has the digits of a float.
 
     Args:
         schedule: A `Schedule`, `Join`, `Restarts` or `Replan`, a profile, or any function of
@@ -102,7 +105,8 @@ class Replan:
                 for v in (t0, T0)
             )
         later = stretched(t, T, t0, clamp(T0 - t0, T0, xp), T0, xp)
-        return exact(self.schedule)(where((t < t0) & (t0 < T), t, later, xp), T0)
+        changed = (less(t0, t) & (T != T0)) | (t0 >= T)
+        return exact(self.schedule)(where(changed, later, t, xp), T0)
 
     def __repr__(self) -> str:
         return call_repr(self)
@@ -115,11 +119,11 @@ def stretched(t: Any, T: Any, t0: Any, left: Any, T0: Any, xp: ModuleType) -> An
     spent.
     """
     total = where(t0 < T, T - t0, 1, xp)
-    share = where(t0 < T, clamp(T - t, total, xp), 0, xp)
+    share = where(t0 < T, clamp(minus(T, t, xp), total, xp), 0, xp)
     if all(is_integer(parts(value)[0], xp) for value in (t, T, t0, left, T0)):
-        moment = T0 - product(left, share, total, xp)
+        moment = minus(T0, product(left, share, total, xp), xp)
         return moment.whole if xp is math and moment.part == 0 else moment
-    t, left, share, total = (as_float(value, xp) for value in (t, left, share, total))
+    left, share, total = (as_float(value, xp) for value in (left, share, total))
     return T0 - left * (share / total)
 
 
@@ -127,7 +131,8 @@ def product(a: Any, b: Any, total: Any, xp: ModuleType) -> Moment:
     """a·b/total for 0 <= b <= total, whole steps or moments; exact but for rounding its part.
 
     No intermediate value is beyond the dtype of the integers, but for two products whose difference
-    is at most total: that is right even though they wrap around.
+    is at most total: that is right even though they wrap around. (In functions of xp, since NumPy
+    warns of operators that do.)
     """
     (whole_a, part_a), (whole_b, part_b) = parts(a), parts(b)
     if xp is math:
@@ -141,8 +146,7 @@ def product(a: Any, b: Any, total: Any, xp: ModuleType) -> Moment:
         whole = whole_a // GRID * share + low // GRID + xp.astype(xp.round(rest), whole_b.dtype)
         remainder = xp.subtract(xp.multiply(whole_b, whole_a), xp.multiply(whole, total))
     part = as_float(remainder, xp) / as_float(total, xp)
-    if Moment not in (a.__class__, b.__class__):
-        return Moment(whole, part)
-    part = part + (whole_a * part_b + part_a * as_float(b, xp)) / total
+    if Moment in (a.__class__, b.__class__):
+        part = part + (whole_a * part_b + part_a * as_float(b, xp)) / total
     more = floor(part + 0.5, xp)
     return Moment(whole + (int(more) if xp is math else xp.astype(more, whole.dtype)), part - more)

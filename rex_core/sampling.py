@@ -13,6 +13,7 @@ eight decimals or a denominator of 2^27, it is the nearest such ratio.
 import math
 from typing import Any
 
+from rex_core.moment import Moment
 from rex_core.progress import (
     MIN_FRACTION,
     as_float,
@@ -56,7 +57,7 @@ def every_step(t: Any, T: Any) -> Any:
     Source: arXiv 2107.04197 (REX) ("every iteration").
     """
     t, T, xp = unify(t, T)
-    return where(t == t, t, T, xp)
+    return t if t.__class__ is Moment else where(t == t, t, T, xp)
 
 
 def every(t: Any, T: Any, *, steps: Any) -> Any:

@@ -30,7 +30,9 @@ from rex_core.progress import (
     is_long,
     is_number,
     known,
+    less,
     limits,
+    minus,
     namespace,
     not_negative,
     plain,
@@ -247,6 +249,7 @@ class Schedule:
                 (n, d), (m, e) = self._ends
                 warmup = start + ceiling(n, d, T)
                 start = warmup if m == n and e == d else start + ceiling(m, e, T)
+            early, since = t < warmup, t - start
         elif self._plain and not self._arrays and is_long(t, T, peak):
             return blockwise(partial(self._value, peak=peak), t, T)
         else:
@@ -260,20 +263,21 @@ class Schedule:
                 check_range("warmup_steps", self.warmup_steps, 0, limits(dtype, xp)[1], dtype)
                 t = clamp(t, T, xp)
             warmup, start = self._phases(T, steps, like, xp)
+            early, since = less(t, warmup), minus(t, start, xp)
         if xp is math:
             if start >= T:
                 raise _no_decay(self, start, T)
-            if t < warmup and warmup > 0:
-                return _between(init, peak, self._rise(warmup - t, warmup))
-            return _between(end, peak, self._fall(t - start, T - start))
-        falling = _between(end, peak, self._fall(t - start, T - start))
+            if early and warmup > 0:
+                return _between(init, peak, self._rise(minus(warmup, t, xp), warmup))
+            return _between(end, peak, self._fall(since, T - start))
+        falling = _between(end, peak, self._fall(since, T - start))
         if start is not warmup:  # A traced T may leave no decay: the peak holds until T then.
-            falling = where((t < start) & (t < T), peak, falling, xp)
+            falling = where(less(t, start) & less(t, T), peak, falling, xp)
         if is_number(warmup) and warmup == 0:
             return falling
         length = where(warmup > 0, warmup, 1, xp)
-        rising = _between(init, peak, self._rise(length - t, length))
-        return where((t < warmup) & (T > 0), rising, falling, xp)
+        rising = _between(init, peak, self._rise(minus(length, t, xp), length))
+        return where(early & (T > 0), rising, falling, xp)
 
     def _phases(self, T: Any, steps: Any, like: Any, xp: ModuleType) -> tuple[Any, Any]:
         """The ends of warmup and of hold."""
@@ -312,7 +316,7 @@ class Join:
     short for a step is skipped.
 
     Args:
-        schedules: Two or more `Schedule`, `Join` or `Restarts`, or functions of (t, T).
+        schedules: Two or more `Schedule`, `Join`, `Restarts` or `Replan`, or functions of (t, T).
         fractions: Where the second and each further one begins: increasing, in (0, 1).
 
     Raises:
@@ -364,8 +368,8 @@ class Join:
             if empty is True:
                 continue
             length = where(empty, T, end - start, xp)
-            piece = schedule(clamp(t - start, length, xp), length)
-            before = (empty & (T > 0)) | (t < start)
+            piece = schedule(clamp(minus(t, start, xp), length, xp), length)
+            before = (empty & (T > 0)) | less(t, start)
             value = piece if value is None else where(before, value, piece, xp)
         return value
 
@@ -438,11 +442,12 @@ class Restarts:
             self.schedule.check_budget(length, is_integer(T, xp))
         start, end, scale = 0 * like, 0 * like + edges[1], as_float(0 * like, xp) + 1.0
         for cycle, (cycle_start, cycle_end) in enumerate(pairwise(edges)):
-            here = (t >= cycle_start) & (cycle_end > cycle_start)
+            here = (like >= cycle_start) & (cycle_end > cycle_start)
             start = where(here, cycle_start, start, xp)
             end = where(here, cycle_end, end, xp)
             scale = where(here, peak_mult**cycle, scale, xp)
-        return self.schedule._value(t - start, end - start, self.schedule.peak_value * scale)
+        peak = self.schedule.peak_value * scale
+        return self.schedule._value(minus(t, start, xp), end - start, peak)
 
     def __repr__(self) -> str:
         return call_repr(self)

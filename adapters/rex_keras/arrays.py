@@ -15,8 +15,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from rex_core.moment import Moment
-
 float32 = "float32"
 finfo = np.finfo
 iinfo = np.iinfo
@@ -93,15 +91,8 @@ def _lifted(function: Callable[..., Any]) -> Callable[..., Array]:
     return lifted
 
 
-def _operator(function: Callable[..., Any], reflected: bool = False) -> Callable[..., Any]:
-    lifted = _lifted(function)
-
-    def operate(array: Array, *others: Any) -> Any:
-        if any(isinstance(other, Moment) for other in others):
-            return NotImplemented  # It knows what to do with an array.
-        return lifted(*others, array) if reflected else lifted(array, *others)
-
-    return operate
+def _reflected(function: Callable[..., Any]) -> Callable[..., Array]:
+    return lambda self, other: _lifted(function)(other, self)
 
 
 _OPERATORS = {
@@ -127,6 +118,6 @@ _OPERATORS = {
 }
 
 for _name, _function in _OPERATORS.items():
-    setattr(Array, f"__{_name}__", _operator(_function))
+    setattr(Array, f"__{_name}__", _lifted(_function))
     if hasattr(operator, f"i{_name}"):  # Exactly the binary ones that are no comparisons.
-        setattr(Array, f"__r{_name}__", _operator(_function, reflected=True))
+        setattr(Array, f"__r{_name}__", _reflected(_function))

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from rex_core.moment import Moment
-from rex_core.progress import check, holds, is_integer, known, unify
+from rex_core.progress import check, holds, is_integer, known, minus, unify
 from rex_core.replan import stretched
 from rex_core.sampling import SAMPLINGS
 from rex_core.schedule import check_function, exact
@@ -101,6 +101,13 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
         total_steps = _checked(self.schedule, self.total_steps)
         if np.ndim(total_steps) != 0:
             raise ValueError(f"total_steps must be one integer; got {total_steps!r}")
+        try:
+            jax.eval_shape(lambda t: self.schedule(t, total_steps), 0.5)
+        except (TypeError, IndexError) as error:
+            raise ValueError(
+                "schedule must take a t between two steps, where a replan may put it (jnp.floor(t) "
+                f"is a whole one; as_schedule has no replan); got {self.schedule!r}"
+            ) from error
         object.__setattr__(self, "total_steps", total_steps)
 
     def init(self) -> BudgetedState:
@@ -140,7 +147,8 @@ def replan(opt_state: Any, total_steps: Any, *, t: Any = None) -> Any:
         Replan(schedule, t0, T0)(t, total_steps)  from now on
 
     The budget can be changed any number of times: the state has the place on the curve, and does
-    not grow.
+    not grow. Every BudgetedSchedule in the tree gets the new budget; for those of one optimizer
+    only, pass the part of the state that is its own.
 
     Args:
         opt_state: The state of an optimizer, or any tree with the states of BudgetedSchedules.
@@ -167,11 +175,18 @@ def replan(opt_state: Any, total_steps: Any, *, t: Any = None) -> Any:
     _check_steps(total_steps)
     if t is not None:
         check("t", t, f"an integer in [0, {_LARGEST}]", _is_count)
+    total_steps = _number(total_steps)  # One array in several states would be donated twice.
 
     def replanned(state: Any) -> Any:
         if not _is_state(state):
             return state
         t0 = state.count if t is None else t
+        for name, value in (("t", t0), ("total_steps", total_steps)):
+            if not _fits(np.shape(value), state.total_steps.shape):
+                raise ValueError(
+                    f"{name} must be of a shape that broadcasts to {state.total_steps.shape}, that "
+                    f"of the budgets in the state; got {value!r}"
+                )
         spent, before, after = map(known, (t0, state.total_steps, total_steps))
         if spent is not None and after is not None and not holds(after > spent):
             raise ValueError(
@@ -183,7 +198,7 @@ def replan(opt_state: Any, total_steps: Any, *, t: Any = None) -> Any:
                 f"got {before}, and t = {spent}"
             )
         place, T0 = _place(state, t0)
-        left = T0 - place
+        left = minus(T0, place, jnp)
         part = jax.lax.bitcast_convert_type(jnp.float32(left.part), jnp.int32)
         plan = jnp.stack(jnp.broadcast_arrays(t0, T0, left.whole, part), axis=-1)
         # Like the old ones to the compiler: of their dtypes, on their devices.
@@ -206,7 +221,7 @@ def _is_state(node: Any) -> bool:
 
 def _place(state: BudgetedState, t: Any) -> tuple[Any, Any]:
     """The place on the curve, as t and T of the schedule, when t is spent."""
-    t, T, xp = unify(t, state.total_steps)
+    t, T, xp = unify(t, jnp.asarray(state.total_steps))
     t0, T0, left, bits = (state.plan[..., i] for i in range(4))
     planned = T0 > 0
     T0 = jnp.where(planned, T0, state.total_steps)
@@ -215,6 +230,13 @@ def _place(state: BudgetedState, t: Any) -> tuple[Any, Any]:
     place = stretched(t, T, t0, Moment(left, part), T0, xp)
     # Without a plan the integers give t itself, floats might be off by a rounding.
     return place if is_integer(t, xp) else jnp.where(planned, place, t), T0
+
+
+def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(shape, into) == into
+    except ValueError:
+        return False
 
 
 def _is_count(value: Any) -> Any:
@@ -229,13 +251,16 @@ def _checked(schedule: Callable[[Any, Any], Any], total_steps: Any) -> Any:
     """The budget, an int if it is one known number, once the schedule has accepted it."""
     check_function("schedule", schedule, others=SAMPLINGS)
     _check_steps(total_steps)
-    seen = known(total_steps)
-    if seen is None:
-        return total_steps
-    if np.ndim(seen) == 0:
-        total_steps = int(seen)
-    schedule(0, total_steps)
+    total_steps = _number(total_steps)
+    if known(total_steps) is not None:
+        schedule(0, total_steps)
     return total_steps
+
+
+def _number(value: Any) -> Any:
+    """An int for one known number; else the value."""
+    seen = known(value)
+    return value if seen is None or np.ndim(seen) != 0 else int(seen)
 
 
 def _check_steps(total_steps: Any) -> None:

@@ -241,17 +241,21 @@ def test_a_budget_of_the_caller_has_no_replan():
     assert schedule(state, T=40) == pytest.approx(RATE(12, 40))
 
 
-@pytest.mark.parametrize("kind", [int, jnp.int32, float, jnp.float32, np.int64])
-def test_tokens(kind):
+@pytest.mark.parametrize(
+    ("kind", "digits"),
+    # Of a float t, t' has 24 bits.
+    [(int, 3e-6), (jnp.int32, 3e-6), (np.int64, 3e-6), (float, 3e-5), (jnp.float32, 3e-5)],
+)
+def test_tokens(kind, digits):
     """What an update is told to be spent is what a replan is told."""
     schedule = BudgetedSchedule(RATE, 1000)
     value = jax.jit(lambda state, t: schedule(state, t=t))
     state, plan, T = schedule.init(), RATE, 1000
     for t, following in [(3, 1000), (400, 2000), (500, 800), (500, 5000)]:
-        assert float(value(state, kind(t))) == pytest.approx(plan(t, T), rel=1e-6)
+        assert float(value(state, kind(t))) == pytest.approx(plan(t, T), rel=digits)
         state, plan, T = replan(state, following, t=t), Replan(plan, t, T), following
         for later in (t, t + 1, (t + T) // 2, T - 1, T, T + 9):
-            expected = pytest.approx(plan(later, T), rel=3e-6)
+            expected = pytest.approx(plan(later, T), rel=digits)
             assert float(value(state, kind(later))) == expected
             assert float(schedule(state, t=kind(later))) == expected
     assert value._cache_size() == 1
@@ -294,3 +298,35 @@ def test_a_function_of_ones_own_has_the_digits_of_integers():
     state = schedule.init()._replace(count=jnp.int32(LARGEST - 3))
     assert float(value(state)) == pytest.approx(3 / LARGEST, rel=1e-6)
     assert float(value(replan(state, LARGEST - 2))) == pytest.approx(3 / LARGEST, rel=1e-6)
+
+
+def test_a_state_that_is_donated():
+    """Every array of it is one of its own."""
+    optimizer = optax.inject_hyperparams(optax.sgd)(
+        BudgetedSchedule(RATE, 20), momentum=BudgetedSchedule(demon(0.9), 20)
+    )
+    update = jax.jit(optimizer.update, donate_argnums=1)
+    params = jnp.ones(3)
+    _, state = update(params, optimizer.init(params), params)
+    for total_steps in (30, np.int64(40), jnp.int32(50)):
+        _, state = update(params, replan(state, total_steps), params)
+        assert optax.tree_utils.tree_get_all_with_path(state, "total_steps")[0][1] == total_steps
+    set_inside = jax.jit(lambda state, T: optax.tree_utils.tree_set(state, total_steps=T))
+    _, state = update(params, set_inside(state, jnp.int32(60)), params)
+    assert update._cache_size() == 1
+
+
+def test_a_function_of_whole_steps_is_refused_at_once():
+    table = jnp.linspace(1, 0, 101)
+    with pytest.raises(ValueError, match=r"schedule must take a t between two steps.*; got <func"):
+        BudgetedSchedule(lambda t, T: table[t], 100)
+    schedule = BudgetedSchedule(lambda t, T: table[jnp.floor(t).astype(int)], 100)
+    assert jax.jit(schedule)(schedule.init()._replace(count=jnp.int32(7))) == table[7]
+
+
+def test_shapes_that_are_refused():
+    state = BudgetedSchedule(RATE, 20).init()
+    with pytest.raises(ValueError, match=r"total_steps must be of a shape that broadcasts to \(\)"):
+        replan(state, np.array([30, 40]))
+    with pytest.raises(ValueError, match=r"t must be of a shape that broadcasts to \(\)"):
+        replan(state, 30, t=np.array([3, 4]))

@@ -337,6 +337,39 @@ def test_a_function_of_ones_own(function, backends):
             np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        cosine,
+        Schedule(polynomial, warmup_steps=5, hold_ratio=0.2),
+        Join([Schedule(one_minus_sqrt), linear], [0.5]),
+        Restarts(Schedule(linear), 3),
+    ],
+    ids=name,
+)
+def test_several_plans_under_torch_compile(schedule, dynamic):
+    """One after the other: what differs between two of them becomes a symbol there."""
+    t = torch.arange(205)
+    torch.compiler.reset()
+    for T0 in (100, 150, 170):
+        plan = Replan(schedule, 30, T0)
+        compiled = torch.compile(plan, backend="eager", fullgraph=True, dynamic=dynamic)
+        torch.testing.assert_close(compiled(t, 200), plan(t, 200), rtol=1e-6, atol=0)
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("percent", range(1, 100, 7))
+def test_no_jump_over_a_milestone_between_floats(percent):
+    curve = bind(step, milestones=(percent / 100,))
+    for T0 in (1.0, 90.0, 28800.0):
+        t0 = percent / 100 * T0
+        for T in (T0 * 1.5, t0 + 1):
+            assert Replan(curve, t0, T0)(t0, T) == curve(t0, T0)
+        for t in (t0, t0 / 2, T0 * 0.99):
+            assert Replan(curve, t0 / 3, T0)(t, T0) == curve(t, T0)
+
+
 def test_gradients():
     plan = Replan(Schedule(linear, warmup_steps=5), 10, 40)
     slope = jax.jit(jax.vmap(jax.grad(lambda t: plan(t, 100.0))))
