@@ -100,7 +100,14 @@ def test_metadata(built: Built) -> None:
     (distribution,) = metadata.distributions(path=[str(built.target)])
     fields = distribution.metadata
     assert (fields["Name"], fields["License-Expression"]) == ("rex-schedules", "Apache-2.0")
-    assert set(fields.get_all("Provides-Extra") or ()) == {"bench", "dev", "jax", "keras", "torch"}
+    assert set(fields.get_all("Provides-Extra") or ()) == {
+        "bench",
+        "dev",
+        "jax",
+        "keras",
+        "ray",
+        "torch",
+    }
     requirements = [Requirement(line) for line in distribution.requires or ()]
     runtime = {requirement.name for requirement in requirements if not requirement.marker}
     assert runtime == {"array-api-compat", "numpy"}

@@ -1,4 +1,4 @@
-"""What a study measured, as text, as a figure and as JSON."""
+"""What the demo measured, as text, as a figure and as JSON."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-from benchmarks.budgeted.schedules import Pair
-from benchmarks.budgeted.study import Results
+from benchmarks.budgeted.schedules import Rule
+from benchmarks.budgeted.sweep import Results
 
 _PACKAGES = ("rex-schedules", "numpy", "jax", "jaxlib", "optax", "flax", "scikit-learn")
 
@@ -64,7 +64,7 @@ counted budget by budget: {" ".join(map(str, results.compilations))}
 time: {results.seconds:.0f} s"""
 
 
-def figure(results: Results, schedules: Mapping[str, Pair], path: Path) -> None:
+def figure(results: Results, schedules: Mapping[str, Rule], path: Path) -> None:
     """Draw the schedules and the test error against the budget."""
     canvas = Figure(figsize=(11, 5), layout="constrained")
     left, right = canvas.subplots(1, 2)
@@ -107,11 +107,11 @@ def record(results: Results, path: Path, command: str) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _draw_schedules(axes: Axes, schedules: Mapping[str, Pair]) -> None:
+def _draw_schedules(axes: Axes, schedules: Mapping[str, Rule]) -> None:
     T = 1000
     t = np.arange(T + 1)
-    for i, (rate, _) in enumerate(schedules.values()):
-        axes.plot(t / T, rate(t, T), markevery=(40 + 20 * i, 160), markersize=5, **_STYLES[i])
+    for i, rule in enumerate(schedules.values()):
+        axes.plot(t / T, rule.rate(t, T), markevery=(40 + 20 * i, 160), markersize=5, **_STYLES[i])
     axes.set(
         title="The schedules",
         xlabel="share of the budget spent, t / T",

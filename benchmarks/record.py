@@ -1,0 +1,62 @@
+"""What a file of results says beside its numbers: the command, the machine and the versions."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def write(path: Path, command: str, packages: Iterable[str], results: Mapping[str, Any]) -> None:
+    """Write results as JSON, with the command that gives them and what it ran on.
+
+    Args:
+        path: The file; its folder is made if it does not exist.
+        command: The command line that gives the results again.
+        packages: Names of the distributions whose versions matter.
+        results: Plain JSON types; NaN and infinities are refused.
+    """
+    content = {
+        "command": command,
+        "machine": machine(),
+        "versions": versions(packages),
+        **results,
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> Any:
+    """The content of a file of results."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def machine() -> dict[str, Any]:
+    """The processor and the number of its cores; nothing that names the host."""
+    return {"cpu": _processor(), "cores": os.cpu_count(), "system": platform.system()}
+
+
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """The versions of Python and of the distributions; None for those that are not installed."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
