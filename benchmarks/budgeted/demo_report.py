@@ -14,20 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from benchmarks.budgeted.schedules import Rule
+from benchmarks.budgeted.styles import STYLES
 from benchmarks.budgeted.sweep import Results
 
 _PACKAGES = ("rex-schedules", "numpy", "jax", "jaxlib", "optax", "flax", "scikit-learn")
-
-# Okabe and Ito's colours; dashes and markers carry the difference where the colours are lost.
-_STYLES: list[dict[str, Any]] = [
-    {"color": "#d55e00", "linestyle": "-", "marker": "o", "linewidth": 2.2, "zorder": 3},
-    {"color": "#0072b2", "linestyle": "--", "marker": "s"},
-    {"color": "#009e73", "linestyle": "-.", "marker": "^"},
-    {"color": "#000000", "linestyle": ":", "marker": "D"},
-    {"color": "#cc79a7", "linestyle": (0, (6, 1, 1, 1, 1, 1)), "marker": "v"},
-    {"color": "#56b4e9", "linestyle": (0, (8, 3)), "marker": "P"},
-    {"color": "#7f7f7f", "linestyle": (0, (1, 4)), "marker": "X"},
-]
 
 
 def text(results: Results) -> str:
@@ -110,8 +100,10 @@ def record(results: Results, path: Path, command: str) -> None:
 def _draw_schedules(axes: Axes, schedules: Mapping[str, Rule]) -> None:
     T = 1000
     t = np.arange(T + 1)
-    for i, rule in enumerate(schedules.values()):
-        axes.plot(t / T, rule.rate(t, T), markevery=(40 + 20 * i, 160), markersize=5, **_STYLES[i])
+    for i, (name, rule) in enumerate(schedules.items()):
+        axes.plot(
+            t / T, rule.rate(t, T), markevery=(40 + 20 * i, 160), markersize=5, **STYLES[name]
+        )
     axes.set(
         title="The schedules",
         xlabel="share of the budget spent, t / T",
@@ -134,7 +126,7 @@ def _draw_errors(axes: Axes, results: Results) -> None:
             markersize=5,
             elinewidth=1,
             capsize=2,
-            **_STYLES[i],
+            **STYLES[name],
         )
     axes.set(
         title=f"Test error, mean ± standard deviation of {len(results.seeds)} seeds",
