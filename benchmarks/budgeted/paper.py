@@ -1,8 +1,8 @@
 """The numbers of the REX paper, arXiv 2107.04197: means of 3 runs, by budget."""
 
-PERCENTS = (1, 5, 10, 25, 50, 100)
+PERCENTS = (1.0, 5.0, 10.0, 25.0, 50.0, 100.0)
 
-Table = dict[str, tuple[float | None, ...]]
+Table = dict[str, tuple[float, ...]]
 
 # (setting, optimizer) -> schedule -> test error in %, or test loss, at PERCENTS.
 PUBLISHED: dict[tuple[str, str], Table] = {
@@ -46,7 +46,7 @@ PUBLISHED: dict[tuple[str, str], Table] = {
 }
 
 # Table 2, ResNet-20 on CIFAR-10 with SGDM: profile × sampling -> error in % at these budgets.
-SAMPLED_PERCENTS = (5, 25, 100)
+SAMPLED_PERCENTS = (5.0, 25.0, 100.0)
 
 SAMPLED: Table = {
     "step × 50-75": (14.48, 9.44, 7.32),
@@ -90,9 +90,8 @@ def published(setting: str, optimizer: str, schedule: str, percent: float) -> fl
     >>> published("vae_mnist", "Adam", "REX", 5.0)
     139.05
     """
-    table, percents = PUBLISHED.get((setting, optimizer), {}), PERCENTS
+    values = PUBLISHED.get((setting, optimizer), {}).get(schedule)
+    numbers = dict(zip(PERCENTS, values, strict=True)) if values else {}
     if (setting, optimizer) == ("resnet20_cifar10", "SGDM") and schedule in SAMPLED:
-        table, percents = SAMPLED, SAMPLED_PERCENTS
-    if schedule not in table or percent not in percents:
-        return None
-    return table[schedule][percents.index(int(percent))]
+        numbers = dict(zip(SAMPLED_PERCENTS, SAMPLED[schedule], strict=True))
+    return numbers.get(percent)

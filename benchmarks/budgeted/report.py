@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from benchmarks.budgeted import paper
 from benchmarks.budgeted.cells import Cell, Line, results
@@ -380,6 +381,9 @@ def _draw_curves(axes: Axes, rows: Rows) -> None:
         axes.plot(share, _drawable(row.curve), label=label, markersize=3, **style)
     if any(value > 0 for row in rows for value in _drawable(row.curve)):
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)
 
 

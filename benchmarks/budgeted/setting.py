@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 import optax
 
+from benchmarks.budgeted.optimizers import OPTIMIZERS
+
 Params = Any  # a pytree of arrays
 Batch = Any  # a pytree of arrays, one example per row
 
@@ -72,6 +74,11 @@ class Setting:
     data: str = ""
 
     def __post_init__(self) -> None:
+        for optimizer in self.rates:
+            if optimizer not in OPTIMIZERS:
+                raise ValueError(
+                    f"rates must be for optimizers of {', '.join(OPTIMIZERS)}; got {optimizer!r}"
+                )
         for name in ("validation", "test"):
             count = rows(getattr(self, name))
             if self.evaluation_batch is not None and count % self.evaluation_batch:

@@ -4,6 +4,7 @@ import math
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -58,8 +59,13 @@ def study(
     deadline = time.time() + 60 * minutes
     tuning: dict[tuple[str, str], list[Cell]] = {}
     budgets: dict[str, Sequence[float]] = {}
+    broken: dict[str, str] = {}
     for name in settings:
-        setting = load(name)
+        try:
+            setting = load(name)
+        except Exception:
+            broken[name] = traceback.format_exc()
+            continue
         budgets[name] = [float(percent) for percent in percents or setting.percents]
         for optimizer, grid in setting.rates.items():
             if optimizers is not None and optimizer not in optimizers:
@@ -108,10 +114,11 @@ def study(
 
     wanted = {*chain.from_iterable(tuning.values()), *comparing}
     left = wanted - results(path).keys()
-    for cell, error in failures(path).items():
-        if cell in left:
-            print(f"failed: {cell}\n{error}", file=sys.stderr)
-    complete = not left and len(comparing) == sum(len(budgets[name]) for name, _ in tuning)
+    failed = broken | {str(cell): why for cell, why in failures(path).items() if cell in left}
+    for what, why in failed.items():
+        print(f"failed: {what}\n{why}", file=sys.stderr)
+    untuned = len(comparing) < sum(len(budgets[name]) for name, _ in tuning)
+    complete = not (left or broken or untuned)
     print("all done" if complete else "not all done: the same command goes on from here")
     return complete
 

@@ -10,7 +10,10 @@ from types import ModuleType
 
 from benchmarks.budgeted.setting import Setting
 
-FILES = tuple(module.name for module in pkgutil.iter_modules(__path__))
+
+def files() -> list[str]:
+    """The names of the files."""
+    return [module.name for module in pkgutil.iter_modules(__path__)]
 
 
 def variants(file: str) -> list[str]:
@@ -23,11 +26,13 @@ def variants(file: str) -> list[str]:
 def load(name: str) -> Setting:
     """The setting of that name, with its data."""
     file, _, variant = name.partition("-")
+    if name not in variants(file):
+        raise ValueError(f"setting must be one of {', '.join(variants(file))}; got {name!r}")
     setting: Setting = getattr(_module(file), file)(*([variant] if variant else []))
     return setting
 
 
 def _module(file: str) -> ModuleType:
-    if file not in FILES:
-        raise ValueError(f"setting must be one of {', '.join(FILES)}; got {file!r}")
+    if file not in files():
+        raise ValueError(f"setting must be one of {', '.join(files())}; got {file!r}")
     return importlib.import_module(f"{__name__}.{file}")

@@ -56,5 +56,5 @@ def autoencoder(variant: str) -> Setting:
         metric_name="loss",
         batch_size=len(train),
         epochs=1000,
-        rates={"GD": (100, 30, 10, 3, 1, 0.3)},
+        rates={"GD": (1000, 300, 100, 30, 10, 3)},
     )

@@ -56,5 +56,5 @@ def digits(dtype: Any = jnp.float32) -> Setting:
         metric=error,
         batch_size=32,
         epochs=50,
-        rates={"SGDM": (3, 1, 0.3, 0.1, 0.03, 0.01), "Adam": (0.1, 0.03, 0.01, 0.003, 0.001, 3e-4)},
+        rates={"SGDM": (3, 1, 0.3, 0.1, 0.03, 0.01), "Adam": (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)},
     )
