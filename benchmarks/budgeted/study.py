@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -59,6 +59,7 @@ def study(
     deadline = time.time() + 60 * minutes
     tuning: dict[tuple[str, str], list[Cell]] = {}
     budgets: dict[str, Sequence[float]] = {}
+    updates: dict[tuple[str, float], int] = {}
     broken: dict[str, str] = {}
     for name in settings:
         try:
@@ -67,6 +68,8 @@ def study(
             broken[name] = traceback.format_exc()
             continue
         budgets[name] = [float(percent) for percent in percents or setting.percents]
+        for percent in (*budgets[name], float(setting.tuned_at)):
+            updates[name, percent] = setting.updates(percent)
         for optimizer, grid in setting.rates.items():
             if optimizers is not None and optimizer not in optimizers:
                 continue
@@ -88,7 +91,8 @@ def study(
         done = results(path)
         left = [cell for cell in cells if cell not in done]
         if left:
-            with _progress(title, left, path):
+            work = {cell: cell.lanes * updates[cell.setting, cell.percent] for cell in left}
+            with _progress(title, work, path):
                 _run(left, path, deadline, engine, jobs)
 
     train("choosing rates", list(chain.from_iterable(tuning.values())))
@@ -143,9 +147,8 @@ def _run(
 
 
 @contextmanager
-def _progress(title: str, cells: Sequence[Cell], path: Path) -> Iterator[None]:
+def _progress(title: str, work: Mapping[Cell, int], path: Path) -> Iterator[None]:
     """A bar in updates × lanes, which follows the file of results, whoever writes it."""
-    work = {cell: cell.lanes * load(cell.setting).updates(cell.percent) for cell in cells}
     over = threading.Event()
 
     def follow() -> None:
