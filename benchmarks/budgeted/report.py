@@ -127,7 +127,7 @@ def text(lines: Sequence[Line], stem: str, figures: Collection[str]) -> str:
 
 
 def winner(rows: Rows) -> str:
-    """The schedule of least mean, and those it is tied with.
+    """The schedule of least mean, or how many are tied.
 
     Tied are the best and all whose means differ from its mean by less than the seeds' spread: the
     root mean square of the two standard deviations.
@@ -140,7 +140,7 @@ def winner(rows: Rows) -> str:
         for row in others
         if row.mean == best.mean or row.mean - best.mean < math.hypot(best.sd, row.sd) / 2**0.5
     ]
-    return f"tied: {', '.join([best.schedule, *ties])}" if ties else best.schedule
+    return f"{1 + len(ties)} tied" if ties else best.schedule
 
 
 def places(rows: Rows) -> dict[str, int]:
@@ -236,7 +236,7 @@ def _summary(rows: Rows) -> str:
         parts.append(_markdown(heads, lines))
     ranks = average_ranks(rows, IN_PAPER)
     if ranks:
-        heads = ["average rank", *(f"{p:g} % ({n} cells)" for p, (n, _) in ranks.items())]
+        heads = ["average rank", *(f"{p:g} % ({_count(n, 'cell')})" for p, (n, _) in ranks.items())]
         parts.append(
             _markdown(
                 heads,
@@ -254,18 +254,20 @@ def _how(task: Rows, lines: Sequence[Line]) -> str:
         if (line["cell"].setting, line["cell"].optimizer) == (setting, optimizer)
         and line["cell"].purpose == "tune"
     ]
-    grid = sorted({rate for cell in tuning for rate in cell.rates}, reverse=True)
-    at = ", ".join(f"{p:g} %" for p in sorted({cell.percent for cell in tuning}))
-    seeds = sorted({seed for cell in tuning for seed in cell.seeds})
-    chosen = {row.schedule: row.rate for row in task}
-    edge = sum(rate in (grid[0], grid[-1]) for rate in chosen.values()) if grid else 0
     unit = "error in %" if task[0].line["metric"] == "error" else "loss"
+    about = (
+        f"### {optimizer}\n\nTest {unit}; {_count(len(task[0].values), 'seed')}; "
+        f"100 % are {task[0].line['full_updates']} updates."
+    )
+    if not tuning:
+        return about
+    grid = sorted({rate for cell in tuning for rate in cell.rates}, reverse=True)
+    chosen = {row.schedule: row.rate for row in task}
+    edge = sum(rate in (grid[0], grid[-1]) for rate in chosen.values())
     return (
-        f"### {optimizer}\n\n"
-        f"Test {unit}; {max(len(row.values) for row in task)} seeds; 100 % are "
-        f"{task[0].line['full_updates']} updates. Rates chosen at {at} on "
-        f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))} out of "
-        f"{', '.join(f'{rate:g}' for rate in grid)}; {edge} of {len(chosen)} at an edge of that."
+        f"{about} Rates chosen at {_list({cell.percent for cell in tuning})} % on "
+        f"{_range({seed for cell in tuning for seed in cell.seeds})} out of {_list(grid)}; "
+        f"{edge} of {len(chosen)} at an edge of that."
     )
 
 
@@ -330,7 +332,9 @@ def _rank_figure(rows: Rows) -> Figure | None:
     for name in IN_PAPER:
         values = [of_name[name] for _, of_name in ranks.values()]
         axes.plot(range(len(ranks)), values, label=name, markersize=5, **STYLES[name])
-    axes.set_xticks(range(len(ranks)), [f"{p:g} %\n({n} cells)" for p, (n, _) in ranks.items()])
+    axes.set_xticks(
+        range(len(ranks)), [f"{p:g} %\n({_count(n, 'cell')})" for p, (n, _) in ranks.items()]
+    )
     axes.invert_yaxis()
     axes.set(
         title="Average rank of the schedules, 1 is best",
@@ -395,6 +399,19 @@ def _drawable(curve: Sequence[float]) -> Any:
 
 def _label(line: Line) -> str:
     return "validation error (%)" if line["metric"] == "error" else "validation loss"
+
+
+def _list(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in sorted(values, reverse=True))
+
+
+def _range(seeds: Collection[int]) -> str:
+    first, last = min(seeds), max(seeds)
+    return f"seed {first}" if first == last else f"seeds {first} to {last}"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def _machine(line: Line) -> str:

@@ -133,10 +133,9 @@ def test_the_setting_of_the_readme(own_settings: Path) -> None:
     (own_settings / "two_moons.py").write_text(code)
     path = own_settings / "results.jsonl"
     assert study(["two_moons"], path, schedules=("REX",), percents=(10, 100))
-    tests = {
-        line["cell"].percent: line["test"] for line in results(path).values() if "test" in line
-    }
-    assert np.mean(tests[100]) < 0.1
+    errors = [line["test"] for cell, line in results(path).items() if cell.percent == 100]
+    assert len(errors) == 2  # one for each optimizer
+    assert np.mean(errors) < 0.1
 
 
 def test_a_failing_cell_is_reported_and_the_others_go_on(
@@ -259,7 +258,10 @@ def test_plateau_in_the_program_is_the_pure_one() -> None:
         batch_size=4,
         epochs=20,
     )
-    plateau, rates = Plateau(factor=0.5, patience=1), np.array([[0.3], [0.1]])
+    plateau, rates = (
+        Plateau(factor=0.5, patience=1, threshold_mode="abs"),
+        np.array([[0.13], [0.03]]),
+    )
     rule = Rule(Schedule(constant), plateau=plateau)
     lanes = programs(setting, OPTIMIZERS["GD"], [rule])
     state = lanes.advance(lanes.start([0, 1], rates), 40, 40)
