@@ -79,7 +79,7 @@ def report(path: Path) -> Path:
         figures[setting] = _curve_figure([row for row in of_setting if row.schedule in STUDY])
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     for name, figure in drawn.items():
-        figure.savefig(path.with_name(f"{path.stem}_{name}.png"), dpi=120)
+        figure.savefig(path.with_name(f"{path.stem}_{name}.png"), dpi=80)
     page = path.with_suffix(".md")
     page.write_text(text(list(lines.values()), path.stem, drawn), encoding="utf-8")
     print(f"written: {page} and {len(drawn)} figures beside it")

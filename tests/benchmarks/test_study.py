@@ -96,9 +96,10 @@ def test_a_killed_run_goes_on_where_it_was(whole: Path, tmp_path: Path) -> None:
     assert numbers(path) == numbers(whole)
 
 
-def test_a_cell_that_ran_out_of_time_goes_on_where_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["digits", "lowprecision-kahan"])
+def test_a_cell_that_ran_out_of_time_goes_on_where_it_was(setting: str, tmp_path: Path) -> None:
     once, often = tmp_path / "once.jsonl", tmp_path / "often.jsonl"
-    long = cell(percent=100.0, schedules=("REX", "plateau"), seeds=(3,))
+    long = cell(setting=setting, percent=100.0, schedules=("REX", "plateau"), seeds=(3,))
     cells.run(long, once)
     states = set()
     while not results(often):
