@@ -40,11 +40,11 @@ def small_resnet() -> Setting:
     return replace(resnet20(*parts, "noise"), batch_size=4)
 
 
-TEXT = "to be, or not to be: that is the question. " * 200
+TEXT = "to be, or not to be: that is the question. " * 2000
 
 # Name: (setting, optimizer, rate); those with downloaded data have a little noise instead.
 SMALL: dict[str, tuple[Setting, str, float]] = {
-    "vae_mnist": (vae(*(pixels(n, 784) for n in (200, 50, 50))), "Adam", 1e-3),
+    "vae_mnist": (vae(*(pixels(n, 784) for n in (200, 500, 500))), "Adam", 1e-3),
     "resnet20_cifar10": (small_resnet(), "SGDM", 0.01),
     "charlm_shakespeare": (replace(charlm(TEXT), batch_size=8), "AdamW", 0.01),
     **{name: (settings.load(name), "GD", 30) for name in settings.variants("autoencoder")},

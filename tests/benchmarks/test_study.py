@@ -35,6 +35,10 @@ COMMAND = [
 ]
 
 
+# So that the study whose results they compare with is trained once.
+on_one_worker = pytest.mark.xdist_group("study")
+
+
 def cell(**changes: Any) -> Cell:
     return replace(
         Cell("digits", "SGDM", "compare", 1.0, ("REX", "OneCycle"), (0.3, 0.1), (0, 1)), **changes
@@ -52,6 +56,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@on_one_worker
 def test_study_tunes_and_compares(whole: Path) -> None:
     lines = list(results(whole).values())
     tuning = [line for line in lines if line["cell"].purpose == "tune"]
@@ -72,12 +77,14 @@ def test_study_tunes_and_compares(whole: Path) -> None:
     assert all("test" not in line for line in tuning)
 
 
+@on_one_worker
 def test_what_is_done_is_not_done_again(whole: Path) -> None:
     before = whole.read_bytes()
     assert study(["digits"], whole, optimizers=["SGDM"], **SMALL)
     assert whole.read_bytes() == before
 
 
+@on_one_worker
 def test_a_killed_run_goes_on_where_it_was(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     command = [*COMMAND, "--results", str(path)]
@@ -178,6 +185,7 @@ def moody(variant):
     assert (len(results(path)), failures(path)) == (6, {})
 
 
+@on_one_worker
 @pytest.mark.parametrize(("engine", "more"), [("local", ["--jobs", "2"]), ("ray", [])])
 def test_engines_give_the_same(engine: str, more: list[str], whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"

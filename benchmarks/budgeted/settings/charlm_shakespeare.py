@@ -15,7 +15,7 @@ CONTEXT = 64
 WIDTH = 64
 HEADS = 4
 LAYERS = 2
-MEASURED = 320  # windows of the validation text, which is looked at often
+MEASURED = 64  # windows that are measured at once
 
 
 class Block(nn.Module):
@@ -56,7 +56,8 @@ def charlm(text: str) -> Setting:
     train, validation, test = (
         _windows(part) for part in np.split(codes, [round(0.9 * n), round(0.95 * n)])
     )
-    validation = validation[:MEASURED]
+    validation, test = (part[: len(part) // MEASURED * MEASURED] for part in (validation, test))
+    validation = validation[: 5 * MEASURED]  # which is looked at often
     network = Network(len(alphabet))
 
     def metric(model: Model, windows: Batch, key: jax.Array) -> jax.Array:
@@ -82,6 +83,7 @@ def charlm(text: str) -> Setting:
         rates={"AdamW": (0.1, 0.03, 0.01, 0.003, 0.001, 3e-4)},
         percents=(1, 5, 25),
         tuned_at=5,
+        evaluation_batch=MEASURED,
     )
 
 

@@ -81,4 +81,5 @@ def vae(train: Any, validation: Any, test: Any) -> Setting:
             "Adam": (0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4),
         },
         tuned_at=1,
+        evaluation_batch=500,
     )
