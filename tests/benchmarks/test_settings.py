@@ -1,9 +1,6 @@
 """The settings against what is published of them, and against other implementations."""
 
-import gzip
-import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.budgeted import data, settings
+from benchmarks.budgeted import settings
 from benchmarks.budgeted.engine import programs
 from benchmarks.budgeted.optimizers import OPTIMIZERS
 from benchmarks.budgeted.schedules import RULES
@@ -241,40 +238,3 @@ def test_bad_settings_are_refused() -> None:
         replace(digits(), evaluation_batch=7)
     with pytest.raises(ValueError, match="optimizers of SGDM, Adam, AdamW, GD; got 'Sgd'"):
         replace(digits(), rates={"Sgd": (1.0,)})
-
-
-def test_idx() -> None:
-    expected = pixels(3, 4, 5)
-    header = bytes([0, 0, 8, 3]) + np.array(expected.shape, ">i4").tobytes()
-    np.testing.assert_array_equal(data.idx(header + expected.tobytes()), expected)
-    with pytest.raises(ValueError, match="idx header of bytes"):
-        data.idx(b"\0\0\x0d\x01" + bytes(8))
-
-
-def test_cifar10_binary() -> None:
-    images, classes = pixels(3, 32, 32, 3), np.array([7, 0, 9], np.uint8)
-    planes = images.transpose(0, 3, 1, 2).reshape(3, -1)
-    content = np.column_stack([classes, planes]).tobytes()
-    found = data.cifar10_binary(content)
-    np.testing.assert_array_equal(found[0], images)
-    np.testing.assert_array_equal(found[1], classes)
-
-
-@pytest.mark.parametrize(
-    ("load", "file"),
-    [
-        (data.mnist, "mnist/train-images-idx3-ubyte.gz"),
-        (data.shakespeare, "tinyshakespeare/input.txt"),
-        (data.cifar10, "cifar-10-binary.tar.gz"),
-        (data.cifar10, "cifar10-jpeg.npz"),
-    ],
-)
-def test_other_files_than_the_official_are_refused(
-    load: Any, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / file
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(gzip.compress(b"something else"))
-    monkeypatch.setenv("REX_DATA", str(tmp_path))
-    with pytest.raises(ValueError, match=re.escape(path.name.removesuffix(".gz"))):
-        load()

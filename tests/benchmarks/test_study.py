@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,7 @@ def test_a_failing_cell_is_reported_and_the_others_go_on(
     own_settings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = """
-from dataclasses import replace
+from dataclasses import asdict, replace
 from benchmarks.budgeted.settings.digits import digits
 
 VARIANTS = "bad", "missing", "good"
@@ -205,7 +205,7 @@ def test_lines_that_are_not_whole_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     assert list(cells.read(path)) == []
     path.write_text('{"cell": {"setting"')
-    cells.append(path, {"cell": cells.asdict(cell()), "error": "none"})
+    cells.append(path, {"cell": asdict(cell()), "error": "none"})
     assert [line["cell"] for line in cells.read(path)] == [cell()]
     assert path.read_text().count("\n") == 2
 
