@@ -97,7 +97,8 @@ def append(path: Path, line: Line) -> None:
 def read(path: Path) -> Iterator[Line]:
     """The lines of a file of results, but none that was cut off; of no file, none."""
     with contextlib.suppress(FileNotFoundError):
-        for text in path.read_text(encoding="utf-8").splitlines():
+        # A line that was cut off may end within a character.
+        for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             with contextlib.suppress(json.JSONDecodeError):
                 line: Line = json.loads(text)
                 fields = line["cell"].items()
