@@ -118,9 +118,12 @@ def failures(path: Path) -> dict[Cell, str]:
 
 
 def finite(values: Any) -> Any:
-    """The numbers as lists, rounded; None for NaN and infinities, which JSON has not."""
-    values = np.asarray(values, dtype=np.float64)
-    return np.asarray(np.where(np.isfinite(values), values.round(6), None)).tolist()
+    """The numbers as lists, to 7 digits; None for NaN and infinities, which JSON has not."""
+
+    def rounded(value: float) -> float | None:
+        return float(f"{value:.7g}") if math.isfinite(value) else None
+
+    return np.frompyfunc(rounded, 1, 1)(np.asarray(values, dtype=np.float64)).tolist()
 
 
 @lru_cache(maxsize=1)

@@ -62,7 +62,9 @@ class Row:
     def __str__(self) -> str:
         if not math.isfinite(self.mean):
             return "diverged"
-        return f"{self.mean:.2f}" + ("" if math.isnan(self.sd) else f" ± {self.sd:.2f}")
+        digits = 4 if self.line["metric"] == "loss" and self.mean < 10 else 2
+        spread = "" if math.isnan(self.sd) else f" ± {self.sd:.{digits}f}"
+        return f"{self.mean:.{digits}f}{spread}"
 
 
 Rows = Sequence[Row]

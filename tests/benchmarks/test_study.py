@@ -212,7 +212,7 @@ def test_lines_that_are_not_whole_are_skipped(tmp_path: Path) -> None:
 
 def test_numbers_that_json_has_not() -> None:
     text = json.dumps(cells.finite([[0.12345678, np.nan], [np.inf, 1]]), allow_nan=False)
-    assert text == "[[0.123457, null], [null, 1.0]]"
+    assert text == "[[0.1234568, null], [null, 1.0]]"
 
 
 def test_best_rates() -> None:
