@@ -120,10 +120,10 @@ def failures(path: Path) -> dict[Cell, str]:
 def finite(values: Any) -> Any:
     """The numbers as lists, to 7 digits; None for NaN and infinities, which JSON has not."""
 
-    def rounded(value: float) -> float | None:
-        return float(f"{value:.7g}") if math.isfinite(value) else None
-
-    return np.frompyfunc(rounded, 1, 1)(np.asarray(values, dtype=np.float64)).tolist()
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim:
+        return [finite(value) for value in values]
+    return float(f"{values:.7g}") if np.isfinite(values) else None
 
 
 @lru_cache(maxsize=1)
