@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.budgeted.report import figure, record, text
+from benchmarks.budgeted.demo_report import figure, record, text
 from benchmarks.budgeted.schedules import SCHEDULES
 from benchmarks.budgeted.settings.digits import digits
-from benchmarks.budgeted.study import Results, run
+from benchmarks.budgeted.sweep import Results, run
 
 PERCENTS = (1, 5, 10, 25, 50, 100)
 RATES = (3, 1, 0.3, 0.1, 0.03)

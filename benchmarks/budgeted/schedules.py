@@ -1,21 +1,89 @@
 """The schedules that are compared: the learning rate, as a share of its peak, and the momentum.
 
-They are rex_core's, as the paper runs them: OneCycle moves the momentum against the rate, the
-others leave it at 0.9.
+They are rex_core's, as the paper runs them: OneCycle moves the momentum against the rate, Demon
+lets it decay at a constant rate, the others leave it at 0.9.
 """
 
-from rex_core import Schedule, constant, cosine, exponential, linear, one_cycle, rex, step_decay
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-Pair = tuple[Schedule, Schedule]
+from rex_core import (
+    Plateau,
+    Schedule,
+    at,
+    bind,
+    constant,
+    cosine,
+    delayed_linear,
+    demon,
+    every_fraction,
+    every_step,
+    exponential,
+    linear,
+    one_cycle,
+    rex,
+    step_decay,
+    warmup_stable_decay,
+)
+
+Function = Callable[..., Any]
 
 _MOMENTUM = Schedule(constant, peak_value=0.9)
 
-SCHEDULES: dict[str, Pair] = {
-    "REX": (Schedule(rex), _MOMENTUM),
-    "linear": (Schedule(linear), _MOMENTUM),
-    "cosine": (Schedule(cosine), _MOMENTUM),
-    "step": (step_decay(), _MOMENTUM),
-    "exponential": (Schedule(exponential), _MOMENTUM),
-    "OneCycle": one_cycle(),
-    "no schedule": (Schedule(constant), _MOMENTUM),
+
+class Rule(NamedTuple):
+    """What sets an update's rate and momentum (Adam's b1); a plateau scales the rate."""
+
+    rate: Schedule
+    momentum: Schedule = _MOMENTUM
+    plateau: Plateau | None = None
+
+
+# Those of the demo.
+SCHEDULES: dict[str, Rule] = {
+    "REX": Rule(Schedule(rex)),
+    "linear": Rule(Schedule(linear)),
+    "cosine": Rule(Schedule(cosine)),
+    "step": Rule(step_decay()),
+    "exponential": Rule(Schedule(exponential)),
+    "OneCycle": Rule(*one_cycle()),
+    "no schedule": Rule(Schedule(constant)),
 }
+
+# Those of the study. The plateau sees the validation metric once per epoch; the paper tunes its
+# patience in multiples of 5 epochs, and here every schedule gets the same effort: its rate.
+STUDY: dict[str, Rule] = SCHEDULES | {
+    "plateau": Rule(Schedule(constant), plateau=Plateau(patience=5)),
+    "linear delayed 50 %": Rule(delayed_linear(delay=0.5)),
+    "linear delayed 75 %": Rule(delayed_linear(delay=0.75)),
+    "warmup-stable-decay": Rule(warmup_stable_decay()),
+    "REX, β 0.9": Rule(Schedule(bind(rex, beta=0.9))),
+    "Demon": Rule(Schedule(constant), demon()),
+}
+
+PROFILES: dict[str, Function] = {
+    # "A tuned exponential", says the paper: the one that has fallen to step's 0.1 at 50 %.
+    "step": bind(exponential, gamma=2 * math.log(10)),
+    "linear": linear,
+    "REX": rex,
+}
+
+SAMPLINGS: dict[str, Function] = {
+    "50-75": bind(at, fractions=(0.5, 0.75)),
+    "33-66": bind(at, fractions=(0.33, 0.66)),
+    "25-50-75": bind(at, fractions=(0.25, 0.5, 0.75)),
+    "every 10 %": bind(every_fraction, fraction=0.1),
+    "every 5 %": bind(every_fraction, fraction=0.05),
+    "every 1 %": bind(every_fraction, fraction=0.01),
+    "every iteration": every_step,
+}
+
+# The paper's Table 2.
+SAMPLED: dict[str, Rule] = {
+    f"{profile} × {sampling}": Rule(Schedule(PROFILES[profile], SAMPLINGS[sampling]))
+    for profile in PROFILES
+    for sampling in SAMPLINGS
+}
+
+RULES = STUDY | SAMPLED

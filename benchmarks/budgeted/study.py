@@ -1,136 +1,171 @@
-"""The study: train under every budget, tune the rate of every schedule, rank what comes out."""
+"""The study: choose the rates, train the cells of every budget, on one machine or a Ray cluster."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Any
+import math
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+import joblib
 from tqdm import tqdm
 
-from benchmarks.budgeted.compilations import compilations
-from benchmarks.budgeted.engine import programs
-from benchmarks.budgeted.schedules import Pair
-from benchmarks.budgeted.setting import Setting
+from benchmarks.budgeted.cells import Cell, best_rates, failures, results, run
+from benchmarks.budgeted.optimizers import WITHOUT_MOMENTUM
+from benchmarks.budgeted.schedules import STUDY
+from benchmarks.budgeted.settings import load
 
-Floats = NDArray[np.float64]
+Engine = Literal["local", "ray"]
 
-_CHUNK = 20  # updates between two moves of the progress bar
+# Apart from the seeds that are compared, which begin at 0.
+FIRST_TUNING_SEED = 1000
 
 
-@dataclass(frozen=True)
-class Results:
-    """What a study measured.
+def study(
+    settings: Sequence[str],
+    path: Path,
+    *,
+    optimizers: Sequence[str] | None = None,
+    schedules: Sequence[str] = tuple(STUDY),
+    percents: Sequence[float] | None = None,
+    seeds: int = 3,
+    tuning_seeds: int = 1,
+    engine: Engine = "local",
+    jobs: int | None = None,
+    minutes: float = math.inf,
+) -> bool:
+    """Train what is not yet in the file of results.
 
     Args:
-        setting: What was trained.
-        schedules: Their names.
-        percents: The budgets, in percent of the full one.
-        updates: The same budgets, in updates.
-        rates: The grid of peak rates.
-        seeds: The seeds.
-        validation, test: Errors in [0, 1], of shape (budgets, seeds, rates, schedules).
-        compilations: How often the training program was compiled, during each budget.
-        seconds: The time it all took.
+        settings: Names that `settings.load` knows.
+        path: The file of results, which is appended to.
+        optimizers: Names, or None for those of each setting.
+        schedules: Names in `schedules.RULES`.
+        percents: The budgets, or None for those of each setting.
+        seeds: How many seeds are compared.
+        tuning_seeds: How many others the rates are chosen on.
+        engine: Processes on this machine, or a Ray cluster: the one that Ray finds (RAY_ADDRESS,
+            or one running here), or a new one on this machine.
+        jobs: Cells at the same time, -1 for one per core; 1 by default, and -1 with Ray.
+        minutes: When to stop; the next run goes on from there.
+
+    Returns:
+        Whether all is done.
     """
+    deadline = time.time() + 60 * minutes
+    tuning: dict[tuple[str, str], list[Cell]] = {}
+    budgets: dict[str, Sequence[float]] = {}
+    updates: dict[tuple[str, float], int] = {}
+    broken: dict[str, str] = {}
+    for name in settings:
+        try:
+            setting = load(name)
+        except Exception:
+            broken[name] = traceback.format_exc()
+            continue
+        budgets[name] = [float(percent) for percent in percents or setting.percents]
+        for percent in (*budgets[name], float(setting.tuned_at)):
+            updates[name, percent] = setting.updates(percent)
+        for optimizer, grid in setting.rates.items():
+            if optimizers is not None and optimizer not in optimizers:
+                continue
+            names = tuple(s for s in schedules if _applies(s, optimizer))
+            tuning[name, optimizer] = [
+                Cell(
+                    setting=name,
+                    optimizer=optimizer,
+                    purpose="tune",
+                    percent=float(setting.tuned_at),
+                    schedules=names,
+                    rates=len(names) * (float(rate),),
+                    seeds=tuple(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + tuning_seeds)),
+                )
+                for rate in grid
+            ]
 
-    setting: Setting
-    schedules: tuple[str, ...]
-    percents: tuple[float, ...]
-    updates: tuple[int, ...]
-    rates: tuple[float, ...]
-    seeds: tuple[int, ...]
-    validation: Floats
-    test: Floats
-    compilations: tuple[int, ...]
-    seconds: float
+    def train(title: str, cells: Sequence[Cell]) -> None:
+        done = results(path)
+        left = [cell for cell in cells if cell not in done]
+        if left:
+            work = {cell: cell.lanes * updates[cell.setting, cell.percent] for cell in left}
+            with _progress(title, work, path):
+                _run(left, path, deadline, engine, jobs)
 
-    @property
-    def lanes(self) -> int:
-        """The networks that are trained at once."""
-        return len(self.seeds) * len(self.rates) * len(self.schedules)
+    train("choosing rates", list(chain.from_iterable(tuning.values())))
+    done = results(path)
+    comparing = []
+    for (name, optimizer), cells in tuning.items():
+        # All rates or none: every schedule is given the same effort.
+        if all(cell in done for cell in cells):
+            rates = best_rates(done[cell] for cell in cells)
+            comparing += [
+                Cell(
+                    setting=name,
+                    optimizer=optimizer,
+                    purpose="compare",
+                    percent=percent,
+                    schedules=tuple(rates),
+                    rates=tuple(rates.values()),
+                    seeds=tuple(range(seeds)),
+                )
+                for percent in budgets[name]
+            ]
+    train("comparing", comparing)
 
-    @property
-    def chosen(self) -> NDArray[np.intp]:
-        """The rate of least mean validation error, the first of equals: (budgets, schedules)."""
-        best: NDArray[np.intp] = np.argmin(_mean_over_seeds(self.validation), axis=1)
-        return best
-
-    @property
-    def errors(self) -> Floats:
-        """The test errors with the chosen rates: (budgets, seeds, schedules)."""
-        index = self.chosen[:, None, None, :]
-        return np.take_along_axis(self.test, index, axis=2)[:, :, 0]
-
-    @property
-    def mean(self) -> Floats:
-        """The mean over the seeds of the test error: (budgets, schedules)."""
-        return _mean_over_seeds(self.errors)
-
-    @property
-    def deviation(self) -> Floats:
-        """Its sample standard deviation: (budgets, schedules)."""
-        return np.asarray(np.std(self.errors, axis=1, ddof=1))
-
-    @property
-    def average_rank(self) -> Floats:
-        """The mean over the budgets of the rank of the mean test error: (schedules,)."""
-        return np.asarray(np.mean([ranks(errors) for errors in self.mean], axis=0))
-
-
-def ranks(values: Any) -> Floats:
-    """The rank of each value, 1 for the least; equal values share the mean of their ranks.
-
-    >>> ranks([0.3, 0.1, 0.3, 0.2])
-    array([3.5, 1. , 3.5, 2. ])
-    """
-    values = np.asarray(values)
-    less = (values[None, :] < values[:, None]).sum(axis=1)
-    equal = (values[None, :] == values[:, None]).sum(axis=1)
-    return np.asarray(less + (equal + 1) / 2)
-
-
-def run(
-    setting: Setting,
-    schedules: Mapping[str, Pair],
-    percents: Sequence[float],
-    rates: Sequence[float],
-    seeds: Sequence[int],
-) -> Results:
-    """Train with every schedule, rate and seed under every budget; show the progress."""
-    began = perf_counter()
-    start, advance, errors = programs(setting, list(schedules.values()), rates, seeds)
-    budgets = [setting.updates(percent) for percent in percents]
-    validation, test, compiled = [], [], []
-    with tqdm(total=sum(budgets), unit=" updates", mininterval=0.5) as bar:
-        for percent, T in zip(percents, budgets, strict=True):
-            bar.set_description(f"budget {percent:g} %")
-            state = start()
-            with compilations() as names:
-                for t in range(0, T, _CHUNK):
-                    until = min(t + _CHUNK, T)
-                    state = advance(state, T, until)
-                    state.t.block_until_ready()
-                    bar.update(until - t)
-            compiled.append(len(names))
-            of_validation, of_test = errors(state.params)
-            validation.append(of_validation)
-            test.append(of_test)
-    return Results(
-        setting=setting,
-        schedules=tuple(schedules),
-        percents=tuple(percents),
-        updates=tuple(budgets),
-        rates=tuple(rates),
-        seeds=tuple(seeds),
-        validation=np.asarray(validation, dtype=np.float64),
-        test=np.asarray(test, dtype=np.float64),
-        compilations=tuple(compiled),
-        seconds=perf_counter() - began,
-    )
+    wanted = {*chain.from_iterable(tuning.values()), *comparing}
+    left = wanted - results(path).keys()
+    failed = broken | {str(cell): why for cell, why in failures(path).items() if cell in left}
+    for what, why in failed.items():
+        print(f"failed: {what}\n{why}", file=sys.stderr)
+    untuned = len(comparing) < sum(len(budgets[name]) for name, _ in tuning)
+    complete = not (left or broken or untuned)
+    print("all done" if complete else "not all done: the same command goes on from here")
+    return complete
 
 
-def _mean_over_seeds(errors: Floats) -> Floats:
-    """The mean, less the last digits: summed in another order, equal errors must stay equal."""
-    return np.asarray(np.round(np.mean(errors, axis=1), 7))
+def _applies(schedule: str, optimizer: str) -> bool:
+    """Without momentum a constant rate with a schedule of it is no schedule."""
+    return not (schedule == "Demon" and optimizer in WITHOUT_MOMENTUM)
+
+
+def _run(
+    cells: Sequence[Cell], path: Path, deadline: float, engine: Engine, jobs: int | None
+) -> None:
+    if engine == "ray":
+        from ray.util.joblib import register_ray
+
+        register_ray()
+    backend = "ray" if engine == "ray" else "loky"
+    count = jobs if jobs is not None else -1 if engine == "ray" else 1
+    tasks = (joblib.delayed(run)(cell, path, deadline) for cell in cells)
+    with joblib.parallel_config(backend, n_jobs=count):
+        joblib.Parallel(batch_size=1, pre_dispatch="all")(tasks)
+
+
+@contextmanager
+def _progress(title: str, work: Mapping[Cell, int], path: Path) -> Iterator[None]:
+    """A bar in updates × lanes, which follows the file of results, whoever writes it."""
+    over = threading.Event()
+
+    def follow() -> None:
+        seen: set[Cell] = set()
+        waiting = True
+        while waiting:
+            waiting = not over.wait(1)
+            known = (results(path).keys() | failures(path).keys()) & work.keys()
+            bar.set_postfix_str(f"{len(known)} of {len(work)} cells")
+            bar.update(sum(work[cell] for cell in known - seen))
+            seen |= known
+
+    with tqdm(total=sum(work.values()), desc=title, unit=" updates", unit_scale=True) as bar:
+        follower = threading.Thread(target=follow)
+        follower.start()
+        try:
+            yield
+        finally:
+            over.set()
+            follower.join()

@@ -1,6 +1,7 @@
-"""The budgeted study: what its table rests on, checked by small real runs."""
+"""The demo and the engine: what the table rests on, checked by small real runs."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,24 @@ import pytest
 
 from benchmarks.budgeted.compilations import compilations
 from benchmarks.budgeted.demo import demo
-from benchmarks.budgeted.engine import Programs, programs
-from benchmarks.budgeted.schedules import SCHEDULES
-from benchmarks.budgeted.setting import Setting
+from benchmarks.budgeted.engine import programs
+from benchmarks.budgeted.optimizers import OPTIMIZERS
+from benchmarks.budgeted.schedules import SCHEDULES, Rule
+from benchmarks.budgeted.setting import Model, Setting
 from benchmarks.budgeted.settings.digits import digits
-from benchmarks.budgeted.study import Results, ranks, run
+from benchmarks.budgeted.sweep import Results, ranks, run
 from rex_core import Schedule, constant
 
 NAMES = list(SCHEDULES)
-PAIRS = list(SCHEDULES.values())
+RULES = list(SCHEDULES.values())
+SGDM = OPTIMIZERS["SGDM"]
 
 
 def slope() -> Setting:
     """One weight on a slope of 1: an update takes from it the rate times the summed momentum."""
 
-    def loss(weight: Any, _: Any) -> Any:
-        return weight
+    def metric(model: Model, batch: Any, key: Any) -> Any:
+        return model.params
 
     examples = np.zeros(8)
     return Setting(
@@ -34,39 +37,55 @@ def slope() -> Setting:
         train=examples,
         validation=examples,
         test=examples,
-        init=lambda key: jnp.asarray(0.0),
-        loss=loss,
-        error=loss,
+        init=lambda key: Model(jnp.asarray(0.0)),
+        loss=lambda model, batch, key: (model.params, None),
+        metric=metric,
         batch_size=4,
         epochs=20,
     )
 
 
-def train(lanes: Programs, T: int, *stops: int) -> Any:
-    state = lanes.start()
-    for until in (*stops, T):
-        state = lanes.advance(state, T, until)
-    return state
+class Lanes:
+    """The programs of a setting, with their schedules, peak rates and seeds."""
+
+    def __init__(self, setting: Setting, rules: list[Rule], rates: Any, seeds: Any) -> None:
+        self.programs = programs(setting, SGDM, rules)
+        peaks = np.repeat(np.reshape(rates, (-1, 1)), len(rules), axis=1)
+        self.start = partial(self.programs.start, np.asarray(seeds), peaks)
+        self.advance = self.programs.advance
+
+    def train(self, T: int, *stops: int) -> Any:
+        state = self.start()
+        for until in (*stops, T):
+            state = self.advance(state, T, until)
+        return state
+
+    def errors(self, state: Any) -> Any:
+        return np.array([self.programs.validation(state), self.programs.test(state)])
 
 
 @pytest.mark.parametrize("T", [1, 2, 7, 40])
 def test_program_applies_the_rates_and_momenta_of_rex_core(T: int) -> None:
     rates = (0.5, 0.1)
-    lanes = programs(slope(), PAIRS, rates, seeds=[0])
+    lanes = Lanes(slope(), RULES, rates, seeds=[0])
     weights, expected = [], []
     state = lanes.start()
-    speed = np.zeros(len(PAIRS))
-    weight = np.zeros((len(rates), len(PAIRS)))
+    speed = np.zeros(len(RULES))
+    weight = np.zeros((len(rates), len(RULES)))
     for t in range(T):
         state = lanes.advance(state, T, t + 1)
-        weights.append(np.asarray(state.params).reshape(weight.shape))
+        weights.append(np.asarray(state.model.params).reshape(weight.shape))
         # A budget of one step has no room for a warmup, which rex_core refuses when it can see it.
-        pairs = [(_at(rate, t, T), _at(momentum, t, T)) for rate, momentum in PAIRS]
+        pairs = [(_at(rule.rate, t, T), _at(rule.momentum, t, T)) for rule in RULES]
         share, momentum = np.array(pairs).T
         speed = momentum * speed + 1
         weight = weight - np.outer(rates, share * speed)
         expected.append(weight)
     np.testing.assert_allclose(weights, expected, rtol=1e-5)
+
+
+def _both(a: Any, b: Any) -> Any:
+    return zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
 
 
 def _at(schedule: Any, t: int, T: int) -> float:
@@ -75,15 +94,15 @@ def _at(schedule: Any, t: int, T: int) -> float:
 
 def test_a_lane_alone_is_the_lane_among_others() -> None:
     setting, rates, seeds = digits(), (0.3, 0.1), (0, 5)
-    together = programs(setting, PAIRS, rates, seeds)
-    params = train(together, 20).params
-    errors = np.asarray(together.errors(params))
+    together = Lanes(setting, RULES, rates, seeds)
+    state = together.train(20)
+    errors = together.errors(state)
     for seed, rate, name in [(0, 0, "REX"), (1, 1, "OneCycle")]:
         schedule = NAMES.index(name)
-        alone = programs(setting, [SCHEDULES[name]], [rates[rate]], [seeds[seed]])
-        own = train(alone, 20).params
+        alone = Lanes(setting, [SCHEDULES[name]], [rates[rate]], [seeds[seed]])
+        own = alone.train(20)
         lane = rate * len(NAMES) + schedule
-        for among, only in zip(jax.tree.leaves(params), jax.tree.leaves(own), strict=True):
+        for among, only in _both(state.model, own.model):
             among, only = np.asarray(among)[seed, lane], np.asarray(only)[0, 0]
             np.testing.assert_allclose(among, only, rtol=1e-3, atol=1e-5)
         own_errors = np.ravel(alone.errors(own))
@@ -91,16 +110,16 @@ def test_a_lane_alone_is_the_lane_among_others() -> None:
 
 
 def test_stops_on_the_way_change_nothing() -> None:
-    lanes = programs(digits(), [SCHEDULES["REX"]], [0.1], [3])
-    whole, halting = train(lanes, 40), train(lanes, 40, 1, 28, 29)
+    lanes = Lanes(digits(), [SCHEDULES["REX"]], [0.1], [3])
+    whole, halting = lanes.train(40), lanes.train(40, 1, 28, 29)
     assert int(whole.t) == 40
-    for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(halting.params), strict=True):
+    for a, b in _both(whole.model, halting.model):
         np.testing.assert_array_equal(a, b)
 
 
 def test_an_epoch_shows_every_example_once() -> None:
-    def loss(counts: Any, rows: Any) -> Any:
-        return -counts[rows].sum()
+    def metric(model: Model, rows: Any, key: Any) -> Any:
+        return -model.params[rows].sum()
 
     rows = np.arange(12)
     setting = Setting(
@@ -108,22 +127,22 @@ def test_an_epoch_shows_every_example_once() -> None:
         train=rows,
         validation=rows,
         test=rows,
-        init=lambda key: jnp.zeros(12),
-        loss=loss,
-        error=loss,
+        init=lambda key: Model(jnp.zeros(12)),
+        loss=lambda model, rows, key: (metric(model, rows, key), None),
+        metric=metric,
         batch_size=4,
         epochs=1,
     )
-    plain = Schedule(constant), Schedule(constant, peak_value=0.0)
-    lanes = programs(setting, [plain], [1.0], seeds=[0, 1])
-    one, two = (np.asarray(train(lanes, T).params)[:, 0] for T in (1, 2))
+    plain = Rule(Schedule(constant), Schedule(constant, peak_value=0.0))
+    lanes = Lanes(setting, [plain], [1.0], seeds=[0, 1])
+    one, two = (np.asarray(lanes.train(T).model.params)[:, 0] for T in (1, 2))
     assert (one.sum(axis=1) == 4).all()
     assert one[0].tolist() != one[1].tolist()  # Each seed has an order of its own.
     assert ((two == 1).sum(axis=1) == 8).all()
-    orders = [np.asarray(train(lanes, 3 * epochs).order) for epochs in (1, 2)]
+    orders = [np.asarray(lanes.train(3 * epochs).order) for epochs in (1, 2)]
     assert (orders[0] != orders[1]).any(axis=1).all()  # So has each epoch.
     for epochs in (1, 2):
-        np.testing.assert_array_equal(train(lanes, 3 * epochs).params, epochs)
+        np.testing.assert_array_equal(lanes.train(3 * epochs).model.params, epochs)
 
 
 def test_budgets_share_one_compilation() -> None:
@@ -133,7 +152,7 @@ def test_budgets_share_one_compilation() -> None:
 
 
 def test_a_static_budget_would_be_counted() -> None:
-    lanes = programs(slope(), PAIRS, (0.1,), (0,))
+    lanes = Lanes(slope(), RULES, (0.1,), (0,))
     static = jax.jit(lambda state, T: lanes.advance(state, T, T), static_argnums=1)
     state = lanes.start()
     counts = []

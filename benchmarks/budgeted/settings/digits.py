@@ -10,47 +10,51 @@ import optax
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from benchmarks.budgeted.setting import Batch, Params, Setting
+from benchmarks.budgeted.setting import Batch, Model, Setting
 
 
 class Network(nn.Module):
-    """One hidden layer of 64 units."""
+    """One hidden layer of 64 units; weights and all that is computed have the dtype."""
+
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        hidden = nn.relu(nn.Dense(64)(x))
-        return nn.Dense(10)(hidden)
+        hidden = nn.relu(nn.Dense(64, dtype=self.dtype, param_dtype=self.dtype)(x))
+        return nn.Dense(10, dtype=self.dtype, param_dtype=self.dtype)(hidden)
 
 
-def digits() -> Setting:
+def digits(dtype: Any = jnp.float32) -> Setting:
     """Half of the 1797 images for training, a fifth for validation, the rest for the test."""
     x, y = load_digits(return_X_y=True)
     x, y = (x / 16).astype(np.float32), y.astype(np.int32)
     x, x_test, y, y_test = train_test_split(x, y, test_size=0.3, stratify=y, random_state=0)
     x, x_valid, y, y_valid = train_test_split(x, y, test_size=2 / 7, stratify=y, random_state=0)
-    network = Network()
+    network = Network(dtype)
 
-    def logits(params: Params, x: Any) -> jax.Array:
-        logits = network.apply(params, x)
+    def logits(model: Model, x: Any) -> jax.Array:
+        logits = network.apply(model.params, x)
         assert isinstance(logits, jax.Array)  # apply may return a pair, for other arguments
         return logits
 
-    def loss(params: Params, batch: Batch) -> jax.Array:
+    def loss(model: Model, batch: Batch, key: jax.Array) -> tuple[jax.Array, None]:
         x, y = batch
-        return optax.softmax_cross_entropy_with_integer_labels(logits(params, x), y).mean()
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits(model, x), y)
+        return losses.mean(), None
 
-    def error(params: Params, examples: Batch) -> jax.Array:
+    def error(model: Model, examples: Batch, key: jax.Array) -> jax.Array:
         x, y = examples
-        return jnp.mean(jnp.argmax(logits(params, x), axis=-1) != y)
+        return jnp.mean(jnp.argmax(logits(model, x), axis=-1) != y)
 
     return Setting(
         name="scikit-learn digits",
         train=(x, y),
         validation=(x_valid, y_valid),
         test=(x_test, y_test),
-        init=lambda key: network.init(key, x[:1]),
+        init=lambda key: Model(network.init(key, x[:1])),
         loss=loss,
-        error=error,
+        metric=error,
         batch_size=32,
         epochs=50,
+        rates={"SGDM": (3, 1, 0.3, 0.1, 0.03, 0.01), "Adam": (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)},
     )

@@ -1,0 +1,164 @@
+"""What the demo measured, as text, as a figure and as JSON."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+
+from benchmarks.budgeted.schedules import Rule
+from benchmarks.budgeted.styles import STYLES
+from benchmarks.budgeted.sweep import Results
+
+_PACKAGES = ("rex-schedules", "numpy", "jax", "jaxlib", "optax", "flax", "scikit-learn")
+
+
+def text(results: Results) -> str:
+    """What was done, the table of test errors, the chosen rates, and what was compiled."""
+    setting, seeds = results.setting, len(results.seeds)
+    grid = ", ".join(f"{rate:g}" for rate in results.rates)
+    lengths = ", ".join(map(str, results.updates))
+    errors = [
+        [f"{mean:.2f} ± {sd:.2f}" for mean, sd in zip(means, sds, strict=True)]
+        for means, sds in zip(100 * results.mean.T, 100 * results.deviation.T, strict=True)
+    ]
+    ranks = [f"{rank:.2f}" for rank in results.average_rank]
+    chosen = np.asarray(results.rates)[results.chosen].T
+    at_edge = int(np.isin(results.chosen, (0, len(results.rates) - 1)).sum())
+    budgets = [f"{percent:g} %" for percent in results.percents]
+    return f"""
+{setting.name}: SGD with momentum, batches of {setting.batch_size}, no weight decay.
+Each budget is a run of its own, of {lengths} updates; 100 % are {setting.epochs} epochs.
+For each schedule and budget the peak rate was chosen out of {grid},
+by the mean error on the validation examples; the test examples served for this table alone.
+With the same seed, all schedules and rates start from the same weights and see the same batches.
+
+Test error in %, mean ± standard deviation of {seeds} seeds; ranks of the means, 1 is best
+
+{_table(results.schedules, [*budgets, "average rank"], _with_last(errors, ranks))}
+
+Chosen peak rates ({at_edge} of {chosen.size} at an edge of the grid)
+
+{_table(results.schedules, budgets, [[f"{rate:g}" for rate in row] for row in chosen])}
+
+compilations of the training program: {sum(results.compilations)} \
+(for {len(budgets)} budgets, {sum(results.updates)} updates, {results.lanes} lanes)
+counted budget by budget: {" ".join(map(str, results.compilations))}
+time: {results.seconds:.0f} s"""
+
+
+def figure(results: Results, schedules: Mapping[str, Rule], path: Path) -> None:
+    """Draw the schedules and the test error against the budget."""
+    canvas = Figure(figsize=(11, 5), layout="constrained")
+    left, right = canvas.subplots(1, 2)
+    _draw_schedules(left, schedules)
+    _draw_errors(right, results)
+    canvas.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=7)
+    canvas.savefig(path, dpi=150)
+
+
+def record(results: Results, path: Path, command: str) -> None:
+    """Write the numbers, and what is needed to get them again, as JSON."""
+    chosen = np.asarray(results.rates)[results.chosen]
+    content = {
+        "command": command,
+        "setting": results.setting.name,
+        "batch_size": results.setting.batch_size,
+        "epochs": results.setting.epochs,
+        "percents": results.percents,
+        "updates": results.updates,
+        "rates": results.rates,
+        "seeds": results.seeds,
+        "lanes": results.lanes,
+        "compilations": results.compilations,
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
+        "schedules": {
+            name: {
+                "average_rank": round(results.average_rank[i], 4),
+                "chosen_rates": chosen[:, i].tolist(),
+                "test_error_mean": _rounded(results.mean[:, i]),
+                "test_error_sd": _rounded(results.deviation[:, i]),
+                "test_error_by_budget_and_seed": _rounded(results.errors[:, :, i]),
+                "validation_error_mean_by_budget_and_rate": _rounded(
+                    results.validation[:, :, :, i].mean(axis=1)
+                ),
+            }
+            for i, name in enumerate(results.schedules)
+        },
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _draw_schedules(axes: Axes, schedules: Mapping[str, Rule]) -> None:
+    T = 1000
+    t = np.arange(T + 1)
+    for i, (name, rule) in enumerate(schedules.items()):
+        axes.plot(
+            t / T, rule.rate(t, T), markevery=(40 + 20 * i, 160), markersize=5, **STYLES[name]
+        )
+    axes.set(
+        title="The schedules",
+        xlabel="share of the budget spent, t / T",
+        ylabel="learning rate / peak",
+        xlim=(0, 1),
+        ylim=(0, 1.03),
+    )
+    axes.grid(alpha=0.3)
+
+
+def _draw_errors(axes: Axes, results: Results) -> None:
+    middle = (len(results.schedules) - 1) / 2
+    for i, name in enumerate(results.schedules):
+        axes.errorbar(
+            # Side by side, or the bars would hide each other.
+            np.asarray(results.percents) * 1.04 ** (i - middle),
+            100 * results.mean[:, i],
+            100 * results.deviation[:, i],
+            label=name,
+            markersize=5,
+            elinewidth=1,
+            capsize=2,
+            **STYLES[name],
+        )
+    axes.set(
+        title=f"Test error, mean ± standard deviation of {len(results.seeds)} seeds",
+        xlabel=f"budget (% of {results.setting.epochs} epochs)",
+        ylabel="test error (%)",
+        xscale="log",
+        yscale="log",
+    )
+    axes.set_xticks(results.percents, [f"{percent:g}" for percent in results.percents])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
+    axes.grid(alpha=0.3)
+
+
+def _table(names: Iterable[str], columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Lines of right-aligned cells under their headings."""
+    lines = [["", *columns], *([name, *row] for name, row in zip(names, rows, strict=True))]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        )
+        for line in lines
+    )
+
+
+def _with_last(rows: list[list[str]], column: list[str]) -> list[list[str]]:
+    return [[*row, cell] for row, cell in zip(rows, column, strict=True)]
+
+
+def _rounded(errors: Any) -> Any:
+    return np.round(errors, 6).tolist()
