@@ -11,11 +11,11 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from rex_optax import BudgetedSchedule, as_schedule
+from rex_optax import BudgetedSchedule, as_schedule, replan
 from sklearn.datasets import load_digits
 
 from benchmarks.budgeted.compilations import compilations
-from rex_core import Schedule, demon
+from rex_core import Replan, Schedule, demon
 
 T, BATCH = 24, 64
 RATE = Schedule(peak_value=0.3, end_value=0.001, init_value=0.01, warmup_ratio=0.2)
@@ -225,6 +225,12 @@ def test_a_new_budget_needs_no_new_program():
                 assert rate == pytest.approx(RATE(t, changed), rel=6e-7)
                 t += 1
         assert len(compiled) == (changed == T)
+    state = replan(state, 4 * T)
+    with compilations() as compiled:
+        params, state = step(params, state, *batches(t))
+    rate = Replan(RATE, t, changed)(t, 4 * T)
+    assert float(state.hyperparams["learning_rate"]) == pytest.approx(rate, rel=6e-7)
+    assert not compiled
 
 
 def test_on_a_mesh_whose_shardings_are_types():
