@@ -262,14 +262,15 @@ def _common_dtype(t: Any, T: Any, xp: ModuleType) -> Any:
 
 
 def is_long(t: Any, *others: Any) -> bool:
-    """Whether t is an array of NumPy's for `blockwise`, and the others are Python numbers."""
-    return t.__class__ is np.ndarray and t.size > BLOCK and all(map(is_number, others))
+    """Whether t is an array of NumPy's for `blockwise`, and the others are single numbers."""
+    return t.__class__ is np.ndarray and t.size > BLOCK and all(is_number(plain(v)) for v in others)
 
 
 def blockwise(function: Callable[[Any, Any], Any], t: Any, T: Any) -> Any:
-    """An elementwise function(t, T), block after block, which takes no more memory than its result.
+    """An elementwise function(t, T), block after block, in little more memory than its result.
 
-    In one go, each operation would read and write all of the values where memory is slow.
+    In one go, each operation would read and write all of the values where memory is slow. (A t that
+    is not contiguous is copied.)
     """
     steps = t.reshape(-1)
     first = function(steps[:BLOCK], T)

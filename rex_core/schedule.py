@@ -179,6 +179,7 @@ class Schedule:
     _ends: tuple[Any, Any] = field(init=False, repr=False, compare=False)
     _fall: Function = field(init=False, repr=False, compare=False)
     _rise: Function = field(init=False, repr=False, compare=False)
+    _blocks: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_function("profile", self.profile, others=SAMPLINGS)
@@ -225,6 +226,9 @@ class Schedule:
             fall = partial(_sampled, fall, exact(self.sampling))
         object.__setattr__(self, "_fall", fall)
         object.__setattr__(self, "_rise", exact(self.warmup_profile))
+        functions = self.profile, self.sampling, self.warmup_profile
+        blocks = plain and not self._arrays and all(map(is_own, functions))
+        object.__setattr__(self, "_blocks", blocks)
 
     def _meant(self, ratio: Any, hold: Any) -> tuple[Any, Any]:
         """The ends of warmup and hold as exact fractions of T, if they are known."""
@@ -250,7 +254,7 @@ class Schedule:
                 warmup = start + ceiling(n, d, T)
                 start = warmup if m == n and e == d else start + ceiling(m, e, T)
             early, since = t < warmup, t - start
-        elif self._plain and not self._arrays and is_long(t, T, peak):
+        elif self._blocks and is_long(t, T, peak):
             return blockwise(partial(self._value, peak=peak), t, T)
         else:
             numbers = peak, self.end_value, self.init_value, self.warmup_steps
@@ -511,9 +515,13 @@ def _no_decay(schedule: Schedule, start: Any, T: Any) -> ValueError:
 
 def exact(function: Function) -> Function:
     """The function for a t that may be a `Moment`, of which one from elsewhere knows nothing."""
+    return function if is_own(function) else partial(_either, function)
+
+
+def is_own(function: Function) -> bool:
+    """Whether a function is this library's, bound or not."""
     base = function.func if isinstance(function, Bound) else function
-    own = base in PROFILES or base in SAMPLINGS or _is_value(base)
-    return function if own else partial(_either, function)
+    return base in PROFILES or base in SAMPLINGS or _is_value(base)
 
 
 def _either(function: Function, t: Any, T: Any) -> Any:

@@ -394,12 +394,21 @@ LONG = np.arange(-50, 2**18)
     [LONG, LONG[::-3], LONG.reshape(-1, 2), LONG.astype(np.int32), LONG / 3, np.float32(LONG / 3)],
     ids=["whole", "strided", "shaped", "int32", "float64", "float32"],
 )
-@pytest.mark.parametrize("T", [2**17 + 3, 2.0**17 + 0.5], ids=["int", "float"])
+@pytest.mark.parametrize(
+    "T", [2**17 + 3, 2.0**17 + 0.5, np.int64(2**17), np.float64(2**17)], ids=lambda T: repr(T)
+)
 def test_long_arrays_have_the_values_of_their_parts(t, T, function):
     values = function(t, T)
     parts = [function(part, T) for part in np.array_split(t.reshape(-1), 200)]
     assert (values.shape, values.dtype) == (t.shape, parts[0].dtype)
     np.testing.assert_array_equal(values.reshape(-1), np.concatenate(parts))
+
+
+def test_long_arrays_go_to_a_function_of_ones_own_as_they_are():
+    share = np.linspace(0, 0.9, 40_000)
+    t = np.arange(80_000).reshape(2, -1)
+    for profile in (lambda t, T: 0.5, lambda t, T: rex(t, T, beta=share)):
+        assert np.all(Schedule(profile)(t, 80_000) == profile(t, 80_000))
 
 
 def test_long_arrays_are_checked_to_the_end():
