@@ -72,6 +72,7 @@ class Replan:
     t0: Any
     T0: Any
     _arrays: tuple[Any, ...] = field(init=False, repr=False, compare=False)
+    _planned: Callable[[Any, Any], Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_function("schedule", self.schedule, others=SAMPLINGS)
@@ -88,6 +89,7 @@ class Replan:
 
     def _derive(self) -> None:
         object.__setattr__(self, "_arrays", arrays_of(self.schedule, self.t0, self.T0))
+        object.__setattr__(self, "_planned", exact(self.schedule))
 
     def __call__(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
@@ -106,7 +108,7 @@ class Replan:
             )
         later = stretched(t, T, t0, clamp(T0 - t0, T0, xp), T0, xp)
         changed = (less(t0, t) & (T != T0)) | (t0 >= T)
-        return exact(self.schedule)(where(changed, later, t, xp), T0)
+        return self._planned(where(changed, later, t, xp), T0)
 
     def __repr__(self) -> str:
         return call_repr(self)

@@ -77,7 +77,7 @@ def run(cell: Cell, path: Path, deadline: float = math.inf) -> None:
         return
     try:
         line = _train(cell, path, deadline)
-    except Exception:
+    except Exception:  # Whatever it is, it is recorded, and the other cells go on.
         line = {"cell": asdict(cell), "error": traceback.format_exc()}
     if line is not None:
         append(path, line)

@@ -64,7 +64,7 @@ def study(
     for name in settings:
         try:
             setting = load(name)
-        except Exception:
+        except Exception:  # Whatever it is, it is reported, and the other settings go on.
             broken[name] = traceback.format_exc()
             continue
         budgets[name] = [float(percent) for percent in percents or setting.percents]

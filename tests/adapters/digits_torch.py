@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,16 @@ def digest(model: torch.nn.Module) -> str:
     """Equal for parameters that are equal bit for bit."""
     data = b"".join(p.detach().numpy().tobytes() for p in model.parameters())
     return hashlib.sha256(data).hexdigest()
+
+
+def finish(process: subprocess.Popen[str]) -> Any:
+    """What a process has printed, once it has ended well."""
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    return json.loads(out)
 
 
 def save(run: Run, path: Path | str) -> None:

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from rex_core import Schedule, WallClock, demon, linear
-from tests.adapters.digits_torch import Run, accuracy, batch, digest, load, network, save
+from tests.adapters.digits_torch import Run, accuracy, batch, digest, finish, load, network, save
 
 ROOT = Path(__file__).parents[2]
 # Powers of 2, so that a factor of the optimizer's rate is exactly the absolute rate.
@@ -176,15 +176,6 @@ def python(job, **options):
     return subprocess.Popen(command, cwd=ROOT, **pipes, **options)
 
 
-def report(process):
-    try:
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 0, err
-    return json.loads(out)
-
-
 def test_killed_and_resumed(tmp_path):
     """What is left is spent; neither the time away is, nor any time twice."""
     seconds, path = 2, tmp_path / "state"
@@ -195,7 +186,7 @@ def test_killed_and_resumed(tmp_path):
     spent = torch.load(path, weights_only=True)[2]["clock"]["t"]
     assert 0.5 <= spent < seconds
     time.sleep(0.5)
-    found = report(python(job))
+    found = finish(python(job))
     assert found["times"][0] >= spent
     assert found["times"][-1] < seconds <= found["t"]
     assert spent + found["at_least"] <= found["t"] <= spent + found["at_most"]
@@ -242,7 +233,7 @@ def test_two_processes_spend_the_time_of_the_first(tmp_path):
         for rank in range(2)
     ]
     try:
-        zero, one = map(report, ranks)
+        zero, one = map(finish, ranks)
     finally:
         for rank in ranks:
             rank.kill()

@@ -19,6 +19,7 @@ from tests.adapters.digits_torch import (
     accuracy,
     batch,
     digest,
+    finish,
     network,
     save,
     start,
@@ -36,15 +37,6 @@ def plan(T, first, last):
 def begin(rank, jobs):
     command = [sys.executable, digits_torch.__file__, str(rank), json.dumps(jobs)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process):
-    try:
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 0, err
-    return json.loads(out)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
