@@ -67,24 +67,21 @@ def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
     MLSys 2022, arXiv 2107.04197; the curve with β, Chen, Wolfe, Li, Kyrillidis, "Demon",
     arXiv 1910.04952, the formula of β_t divided by β₀.
     """
-    if beta is _PAPER:
-        share: Any = _PAPER
-    else:
-        share = 1.0 - beta if check("beta", beta, "in [-1e30, 1)", _below_one) else None
-    if share is not None and t.__class__ is int is T.__class__ and 0 <= t < T:
-        left = T - t
-        spent = t
+    if beta is _PAPER and t.__class__ is int is T.__class__ and 0 <= t < T:
+        r = (T - t) / T
+        return r / (0.5 + 0.5 * r)
+    known = check("beta", beta, "in [-1e30, 1)", _below_one)
+    if known and t.__class__ is int is T.__class__ and 0 <= t < T:
+        left, spent, xp = (T - t) / T, t / T, math
     elif is_long(t, T, beta):
         return blockwise(partial(rex, beta=beta), t, T)
     else:
         left, spent, xp, beta = measure(t, T, beta)
         left, spent = as_float(left, xp), as_float(spent, xp)
-        share = where(beta < 1, 1.0 - beta, 1e-30, xp)
-    try:
-        return left / (left + share * spent)
-    except OverflowError:
-        measure(t, T)
-        raise
+    # Not (1 - β) + β·r: of large terms of either sign, for a β below 0, no digit would be left.
+    rest = where(beta < 1, 1.0 - beta, 1e-30, xp) * spent
+    rest += left
+    return left / rest
 
 
 def linear(t: Any, T: Any) -> Any:

@@ -358,6 +358,8 @@ def is_integer(value: Any, xp: ModuleType) -> bool:
     """Whether a unified value counts whole steps."""
     if is_number(value):
         return isinstance(value, int)
+    if isinstance(value, NUMPY):
+        return value.dtype.kind in "iu"
     return bool(xp.isdtype(value.dtype, "integral"))
 
 
@@ -365,6 +367,8 @@ def as_float(value: Any, xp: ModuleType) -> Any:
     """A unified value in the dtype of the result."""
     if value.__class__ is Moment:
         return as_float(value.whole, xp) + value.part
+    if isinstance(value, NUMPY):
+        return value.astype(np.float64) if value.dtype.kind in "iu" else value
     if xp is not math and not is_number(value) and is_integer(value, xp):
         return xp.astype(value, default_dtypes(xp)["real floating"])
     return value
