@@ -1,6 +1,10 @@
-"""What schedules do where they go wrong: each library's cosine, after a linear warmup."""
+"""What schedules do where they go wrong: each library's cosine, after a linear warmup.
+
+Each is made, stepped and resumed as its own documentation, train script or tests do it.
+"""
 
 import pickle
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -24,25 +28,56 @@ class Function:
     Attributes:
         make: (T, warmup) -> (t -> rate).
         array: The function of NumPy's arrays that gives those of its library.
+        compiled: Whether it may be called within a step that JAX compiles.
     """
 
     make: Callable[[Any, int], Callable[[Any], Any]]
     array: Callable[[Any], Any] = np.asarray
+    compiled: bool = True
+
+    def resume(self, before: Any, total: int) -> Callable[[Any], Any]:
+        """One with another budget: there is nothing to load."""
+        return self.make(total, 0)
 
 
 @dataclass(frozen=True)
 class Scheduler:
-    """A scheduler of a PyTorch optimizer, which keeps count itself.
+    """A scheduler of a PyTorch optimizer, which keeps count itself, in a state that is saved.
 
     Attributes:
-        make: (T, warmup) -> scheduler.
-        advance: (scheduler, t) sets the rate of the update after t others.
+        on: (optimizer, T, warmup) -> scheduler.
         warms: Whether it has a warmup.
     """
 
-    make: Callable[[Any, int], Any]
-    advance: Callable[[Any, int], Any] = lambda scheduler, t: scheduler.step()
+    on: Callable[[Any, Any, int], Any]
     warms: bool = True
+
+    def make(self, total: int, warmup: int) -> Any:
+        """A scheduler of an optimizer of its own."""
+        return self.on(optimizer(), total, warmup)
+
+    def advance(self, scheduler: Any, t: int) -> None:
+        """Set the rate of the update after t others."""
+        scheduler.step()
+
+    def resume(self, before: Any, total: int) -> Any:
+        """One with another budget, made before the states are loaded: PyTorch asks for that."""
+        after = self.make(total, 0)
+        _load(before.optimizer, after.optimizer)
+        _load(before, after)
+        return after
+
+
+class Told(Scheduler):
+    """A scheduler that is told the count, as timm's, whose train script saves nothing of it."""
+
+    def advance(self, scheduler: Any, t: int) -> None:
+        scheduler.step_update(t)
+
+    def resume(self, before: Any, total: int) -> Any:
+        own = optimizer()
+        _load(before.optimizer, own)
+        return self.on(own, total, 0)
 
 
 Subject = Function | Scheduler
@@ -98,7 +133,7 @@ def vector(subject: Subject) -> Answer:
 
 def traced(subject: Subject) -> Answer:
     """T may be traced: one compiled function serves two budgets."""
-    if isinstance(subject, Scheduler):
+    if isinstance(subject, Scheduler) or not subject.compiled:
         return Answer(None, "it runs beside the compiled step")
     import jax
     import jax.numpy as jnp
@@ -130,15 +165,10 @@ def pickled(subject: Subject) -> Answer:
 
 
 def resumed(subject: Subject) -> Answer:
-    """Saved at half of its budget and loaded into twice the budget, it follows the new one."""
-    if isinstance(subject, Function):
-        after = subject.make(2 * T, 0)
-    else:
-        before, after = subject.make(T, 0), subject.make(2 * T, 0)
-        _rates(subject, before, range(T // 2 + 1))
-        for old, new in ((before.optimizer, after.optimizer), (before, after)):
-            new.load_state_dict(pickle.loads(pickle.dumps(old.state_dict())))
-    rates = _rates(subject, after, range(T // 2 + 1, T + 1))
+    """Saved at half of its budget and resumed with twice the budget, it follows the new one."""
+    before = subject.make(T, 0)
+    _rates(subject, before, range(T // 2 + 1))
+    rates = _rates(subject, subject.resume(before, 2 * T), range(T // 2 + 1, T + 1))
     old, new = (
         _rates(subject, subject.make(total, 0), range(T + 1))[-len(rates) :] for total in (T, 2 * T)
     )
@@ -215,13 +245,11 @@ def rex_torch() -> dict[str, Subject]:
 
     return {
         "rex_torch.lambda_lr": Scheduler(
-            lambda total, warmup: lambda_lr(
-                optimizer(), Schedule(cosine, warmup_steps=warmup), total
-            )
+            lambda own, total, warmup: lambda_lr(own, Schedule(cosine, warmup_steps=warmup), total)
         ),
         "rex_torch.HyperparamScheduler": Scheduler(
-            lambda total, warmup: HyperparamScheduler(
-                optimizer(), total, lr=Schedule(cosine, warmup_steps=warmup)
+            lambda own, total, warmup: HyperparamScheduler(
+                own, total, lr=Schedule(cosine, warmup_steps=warmup)
             )
         ),
     }
@@ -258,14 +286,13 @@ def keras() -> dict[str, Subject]:
 def torch() -> dict[str, Subject]:
     from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-    def make(total: Any, warmup: int) -> Any:
-        own = optimizer()
+    def on(own: Any, total: int, warmup: int) -> Any:
         if warmup == 0:
             return CosineAnnealingLR(own, total)
         parts = [LinearLR(own, 1 / warmup, 1.0, warmup), CosineAnnealingLR(own, total - warmup)]
         return SequentialLR(own, parts, [warmup])
 
-    return {"PyTorch CosineAnnealingLR, after LinearLR": Scheduler(make)}
+    return {"PyTorch CosineAnnealingLR, after LinearLR": Scheduler(on)}
 
 
 def transformers() -> dict[str, Subject]:
@@ -273,7 +300,7 @@ def transformers() -> dict[str, Subject]:
 
     return {
         "transformers get_cosine_schedule_with_warmup": Scheduler(
-            lambda total, warmup: get_cosine_schedule_with_warmup(optimizer(), warmup, total)
+            lambda own, total, warmup: get_cosine_schedule_with_warmup(own, warmup, total)
         )
     }
 
@@ -292,7 +319,7 @@ def fvcore() -> dict[str, Subject]:
             )
         return partial(_at_share, scheduler, total)
 
-    return {"fvcore CompositeParamScheduler": Function(make)}
+    return {"fvcore CompositeParamScheduler": Function(make, compiled=False)}
 
 
 def pytorch_optimizer() -> dict[str, Subject]:
@@ -300,10 +327,10 @@ def pytorch_optimizer() -> dict[str, Subject]:
 
     return {
         "pytorch-optimizer CosineScheduler": Scheduler(
-            lambda total, warmup: po.CosineScheduler(optimizer(), total, 1.0, warmup_steps=warmup)
+            lambda own, total, warmup: po.CosineScheduler(own, total, 1.0, warmup_steps=warmup)
         ),
         "pytorch-optimizer REXScheduler": Scheduler(
-            lambda total, warmup: po.REXScheduler(optimizer(), total, 1.0), warms=False
+            lambda own, total, warmup: po.REXScheduler(own, total, 1.0), warms=False
         ),
     }
 
@@ -311,12 +338,14 @@ def pytorch_optimizer() -> dict[str, Subject]:
 def timm() -> dict[str, Subject]:
     schedulers = frameworks.timm_schedulers()
 
-    def make(total: Any, warmup: int) -> Any:
-        return schedulers.CosineLRScheduler(
-            optimizer(), total - warmup, warmup_t=warmup, warmup_prefix=True, t_in_epochs=False
+    def on(own: Any, total: int, warmup: int) -> Any:
+        args = Namespace(sched="cosine", epochs=total, warmup_epochs=warmup, sched_on_updates=True)
+        scheduler, _ = schedulers.create_scheduler_v2(
+            own, **schedulers.scheduler_kwargs(args), updates_per_epoch=1
         )
+        return scheduler
 
-    return {"timm CosineLRScheduler": Scheduler(make, lambda s, t: s.step_update(t))}
+    return {"timm create_scheduler_v2, cosine": Told(on)}
 
 
 LIBRARIES: dict[str, tuple[Callable[[], dict[str, Subject]], ...]] = {
@@ -351,6 +380,10 @@ def _rates(subject: Subject, schedule: Any, steps: Sequence[int]) -> list[float]
             subject.advance(schedule, t)
         rates.append(frameworks.rate(schedule))
     return rates
+
+
+def _load(old: Any, new: Any) -> None:
+    new.load_state_dict(pickle.loads(pickle.dumps(old.state_dict())))
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -1,7 +1,8 @@
 """What is measured: for each profile rex_core's schedule, and the nearest one of each library.
 
 All are set to fall from 1 over the same curve and the same T, in the way that their documentation
-says. Where a library counts differently, its arguments are shifted to agree, and `note` says so.
+says. Where a library counts differently, its arguments or its steps are shifted to agree, and
+`note` says so.
 """
 
 import math
@@ -210,7 +211,7 @@ def transformers() -> list[Peer]:
 def fvcore() -> list[Peer]:
     from fvcore.common import param_scheduler as fv
 
-    note = "a function of t/T, which is given to it in float64"
+    note = "a function of t/T in [0, 1), given to it in float64; from T on it promises nothing"
     makers: dict[str, tuple[str, Callable[[int], Callable[[float], float]]]] = {
         "linear": ("LinearParamScheduler", lambda T: fv.LinearParamScheduler(1.0, 0.0)),
         "cosine": ("CosineParamScheduler", lambda T: fv.CosineParamScheduler(1.0, 0.0)),
@@ -244,41 +245,49 @@ def fvcore() -> list[Peer]:
 def pytorch_optimizer() -> list[Peer]:
     import pytorch_optimizer as po
 
-    def counted(make: Callable[[int], Any]) -> Callable[[int], Callable[[int], float]]:
+    def after_updates(
+        make: Callable[[int], Any], late: int
+    ) -> Callable[[int], Callable[[int], float]]:
+        """The rate of step t is that of update t + late, set by the `step()` before it."""
+
         def of(T: int) -> Callable[[int], float]:
             scheduler = make(T)
+            made = scheduler.step_t
 
             def value(t: int) -> float:
-                scheduler.step_t = t
-                return float(scheduler.step())
+                scheduler.step_t = made + t + late - 1
+                scheduler.step()
+                return frameworks.rate(scheduler)
 
             return value
 
         return of
 
-    note = "what `step()` returns with its counter `step_t` set to t"
+    note = "`step()` after each update, its counter `step_t` set; the first update is at `min_lr`"
+    shifted = f"{note}, the second at the peak: shifted by one"
+    instead = f"{note}: for it stands what `step()` gives at a count of 0"
     lambdas = "the function that LambdaLR multiplies by, called for the steps that are asked"
     return [
         _python(
             "pytorch-optimizer",
             "REXScheduler",
             "rex",
-            counted(lambda T: po.REXScheduler(optimizer(), T, 1.0)),
-            note,
+            after_updates(lambda T: po.REXScheduler(optimizer(), T, 1.0), 0),
+            instead,
         ),
         _python(
             "pytorch-optimizer",
             "LinearScheduler",
             "linear",
-            counted(lambda T: po.LinearScheduler(optimizer(), T, 1.0)),
-            note,
+            after_updates(lambda T: po.LinearScheduler(optimizer(), T, 1.0), 1),
+            shifted,
         ),
         _python(
             "pytorch-optimizer",
             "CosineScheduler",
             "cosine",
-            counted(lambda T: po.CosineScheduler(optimizer(), T, 1.0)),
-            note,
+            after_updates(lambda T: po.CosineScheduler(optimizer(), T, 1.0), 1),
+            shifted,
         ),
         _python(
             "pytorch-optimizer",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from benchmarks import record
 from benchmarks.accuracy import behaviour, measure, peers, report
 from benchmarks.accuracy.behaviour import Function, Scheduler
-from benchmarks.accuracy.frameworks import optimizer
+from benchmarks.accuracy.frameworks import rate, run
 from benchmarks.accuracy.peers import Peer
 from benchmarks.accuracy.study import study
 
@@ -38,6 +39,14 @@ def rows(content, **wanted):
         if all(schedule[key] == value for key, value in wanted.items())
         for row in schedule["budgets"]
     ]
+
+
+def asked(library):
+    """The schedules of a library that are asked, or a skip where it is not installed."""
+    subjects = behaviour.installed([library]).values()
+    if not subjects:
+        pytest.skip(f"{library} is not installed")
+    return subjects
 
 
 def test_rex_core_is_within_its_bounds(content):
@@ -153,16 +162,63 @@ def late(T, t):
 
 
 def test_traps_are_told_apart():
-    keeps = Scheduler(lambda T, warmup: LambdaLR(optimizer(), Decay(T)), warms=False)
+    keeps = Scheduler(lambda own, T, warmup: LambdaLR(own, Decay(T)), warms=False)
     answers = behaviour.answers(keeps)
     assert answers["resumes with a new T"]["yes"] is False
     assert "old budget" in answers["resumes with a new T"]["what"]
     assert answers["pickles"]["yes"] is True
     assert answers["warmup = T"]["yes"] is None
-    begins_late = Scheduler(lambda T, warmup: LambdaLR(optimizer(), partial(late, T)), warms=False)
+    begins_late = Scheduler(lambda own, T, warmup: LambdaLR(own, partial(late, T)), warms=False)
     answers = behaviour.answers(begins_late)
     assert answers["first update at the peak"] == {"yes": False, "what": "the first rate is 0"}
     assert answers["resumes with a new T"]["yes"] is True
+
+
+def test_timm_is_asked_as_its_train_script_does():
+    (timm,) = asked("timm")
+    answers = behaviour.answers(timm)
+    assert answers["first update at the peak"]["yes"] is True
+    assert answers["warmup = T"] == {"yes": True, "what": "accepted: it ends at 0"}
+    assert answers["resumes with a new T"]["yes"] is True
+    warm = timm.make(100, 10)
+    rates = [rate(warm)]
+    for t in range(1, 100):
+        timm.advance(warm, t)
+        rates.append(rate(warm))
+    assert rates[:10] == pytest.approx(np.linspace(1e-5, 1, 11)[:10])
+    assert rates[10:] == pytest.approx(np.cos(np.pi / 200 * np.arange(10, 100)) ** 2)
+
+
+def test_what_is_told_the_count_gets_its_optimizer_back():
+    (timm,) = asked("timm")
+    before = timm.make(100, 0)
+    before.optimizer.param_groups[0]["momentum"] = 0.5
+    timm.advance(before, 50)
+    after = timm.resume(before, 200)
+    assert after.optimizer is not before.optimizer
+    assert after.optimizer.param_groups[0]["momentum"] == 0.5
+    timm.advance(after, 50)
+    assert rate(after) == pytest.approx(math.cos(math.pi * 50 / 400) ** 2)
+
+
+def test_pytorch_optimizer_is_stepped_after_each_update():
+    """The first update comes before any step; the errors are those of the updates after it."""
+    T = 20
+    cosine, rex = asked("pytorch-optimizer")
+    measured = {
+        peer.profile: list(peer.rates(T)(np.arange(T + 1)))
+        for peer in peers.installed(["pytorch-optimizer"])[0]
+    }
+    for subject, rates in ((cosine, measured["cosine"]), (rex, measured["rex"][1:])):
+        assert list(islice(run(subject.make(T, 0)), len(rates) + 1)) == [0, *rates]
+        answer = behaviour.answers(subject)["first update at the peak"]
+        assert answer == {"yes": False, "what": "the first rate is 0"}
+
+
+def test_what_is_made_for_pytorch_is_not_asked_to_be_traced():
+    (fvcore,) = asked("fvcore")
+    answer = behaviour.answers(fvcore)["traced T"]
+    assert answer == {"yes": None, "what": "it runs beside the compiled step"}
 
 
 def test_a_library_that_is_missing_is_named(monkeypatch):
