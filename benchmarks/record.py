@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import jax
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -37,8 +39,13 @@ def read(path: Path) -> Any:
 
 
 def machine() -> dict[str, Any]:
-    """The processor and the number of its cores; nothing that names the host."""
-    return {"cpu": _processor(), "cores": os.cpu_count(), "system": platform.system()}
+    """The processor, the number of its cores, and JAX's device; nothing that names the host."""
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "device": jax.devices()[0].device_kind,
+    }
 
 
 def versions(packages: Iterable[str]) -> dict[str, str | None]:

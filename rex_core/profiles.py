@@ -38,6 +38,7 @@ from rex_core.progress import (
 )
 
 _PAPER = 0.5
+_QUARTER_TURN = math.pi / 2
 _BEYOND = 2**1023  # Where integers have no float.
 
 
@@ -134,7 +135,8 @@ def cosine(t: Any, T: Any) -> Any:
         left, spent, xp = measure(t, T)
         coarse, fine = quotient(left, spent, xp)
         share = coarse + fine
-    return xp.sin(math.pi / 2 * share) ** 2
+    sine = xp.sin(_QUARTER_TURN * share)
+    return sine * sine
 
 
 def exponential(t: Any, T: Any, *, gamma: Any = 3.0) -> Any:

@@ -43,15 +43,16 @@ class _Applied(keras.callbacks.Callback):
     """Refuse a model whose optimizer would not follow the rate that a callback sets."""
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._batches: int | None = 0
-        self._count: int | None = None
         _settable(self.model)
+        # A loss scaler makes no update as long as its gradients are not finite.
+        scaled = isinstance(self.model.optimizer, keras.optimizers.LossScaleOptimizer)
+        self._batches: int | None = None if scaled else 0
+        self._count: int | None = None
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        optimizer = self.model.optimizer
-        # That one makes no update as long as its gradients are not finite.
-        if self._batches is None or isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        if self._batches is None:
             return
+        optimizer = self.model.optimizer
         optimizers = _optimizers(self.model)
         count = sum(int(each.iterations) for each in optimizers)
         if self._count not in (None, count):

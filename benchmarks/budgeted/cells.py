@@ -173,7 +173,7 @@ def _train(cell: Cell, path: Path, deadline: float) -> Line | None:
         "full_updates": setting.updates(100),
         "validation": finite(lanes.validation(state)[:, 0]),
         "seconds": round(seconds + time.time() - began, 1),
-        "machine": record.machine() | {"device": jax.devices()[0].device_kind},
+        "machine": record.machine(),
         "versions": record.versions(_PACKAGES),
     }
     if cell.purpose == "compare":

@@ -43,10 +43,13 @@ def main() -> None:
 
 
 def measure(modules: Iterable[str], effort: Effort) -> list[Table]:
-    """The tables of modules of this package, printed as they come."""
+    """The tables of modules of this package, printed as they come.
+
+    All modules are imported first: what is not installed is told before the time is spent.
+    """
     found = []
-    for name in modules:
-        tables = import_module(f"benchmarks.overhead.{name}").tables(effort)
+    for module in [import_module(f"benchmarks.overhead.{name}") for name in modules]:
+        tables = module.tables(effort)
         print(markdown(tables), end="\n\n", flush=True)
         found += tables
     return found

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from rex_optax import BudgetedSchedule, as_schedule
 
@@ -52,16 +53,24 @@ def cosine_of_optax(problem: Problem) -> Start:
     return start
 
 
-def cosine_outside(problem: Problem) -> Start:
-    """One program, which is given the rate: optax's schedule is called before each update."""
+def cosine_outside(problem: Problem, at_once: bool = False) -> Start:
+    """One program, which is given the rate: optax's schedule is called before each update.
+
+    Or all rates are worked out before the first.
+    """
     optimizer = optax.inject_hyperparams(optax.sgd)(jnp.float32(PEAK), momentum=MOMENTUM)
     step = train_step(problem.loss, optimizer)
 
     def start(T: int) -> tuple[Any, Step]:
-        rates = map(optax.cosine_decay_schedule(PEAK, T), itertools.count())
+        schedule = optax.cosine_decay_schedule(PEAK, T)
+        if at_once:
+            rates = iter(np.asarray(schedule(jnp.arange(T))))
+        else:
+            rates = map(schedule, itertools.count())
 
         def update(params: Params, state: Any) -> tuple[Params, Any]:
-            return step(params, optax.tree_utils.tree_set(state, learning_rate=next(rates)))
+            state.hyperparams["learning_rate"] = next(rates)
+            return step(params, state)
 
         return optimizer.init(problem.params), update
 
@@ -100,10 +109,11 @@ def in_state(problem: Problem) -> Start:
 WAYS: dict[str, Callable[[Problem], Start]] = {
     "optax's cosine, a program for each budget": cosine_of_optax,
     "optax's cosine, called before each update": cosine_outside,
+    "optax's cosine, all rates worked out before": partial(cosine_outside, at_once=True),
     "as_schedule, T an argument of the program": argument,
     "BudgetedSchedule, T in the state": in_state,
 }
-ONE = {name: Bound(1, of="value") for name in list(WAYS)[2:]}
+ONE = {name: Bound(1, of="value") for name in list(WAYS)[3:]}
 
 
 def tables(effort: Effort, size: Size = DEEP) -> list[Table]:

@@ -22,6 +22,10 @@ WAYS: dict[str, tuple[Any, list[Any]]] = {
     "a number, a callback that does nothing": (PEAK, [keras.callbacks.Callback()]),
     "Keras' cosine": (keras.optimizers.schedules.CosineDecay(PEAK, STEPS), []),
     "as_schedule": (as_schedule(RATE, STEPS), []),
+    "Keras' LearningRateScheduler, per epoch": (
+        PEAK,
+        [keras.callbacks.LearningRateScheduler(lambda epoch, rate: RATE(epoch, STEPS))],
+    ),
     "learning_rate_scheduler, per epoch": (PEAK, [learning_rate_scheduler(RATE, STEPS)]),
     "BatchLearningRateScheduler": (PEAK, [BatchLearningRateScheduler(RATE, STEPS)]),
 }

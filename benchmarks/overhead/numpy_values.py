@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.overhead.by_hand import rex_by_hand
+from benchmarks.overhead.by_hand import rex_by_hand, rex_in_place_by_hand
 from benchmarks.overhead.measure import Bound, Effort, Table, compare, summarize
 from rex_core import Schedule, rex
 
@@ -24,6 +24,7 @@ def tables(effort: Effort) -> list[Table]:
     schedule = Schedule(peak_value=0.1, end_value=0.001, warmup_ratio=0.05)
     values: Candidates = {
         "REX written by hand": lambda: rex_by_hand(t, count),
+        "in blocks and in place, by hand": lambda: rex_in_place_by_hand(t, count),
         "rex(t, T)": lambda: rex(t, count),
         "Schedule(rex), warmup_ratio, end_value": lambda: schedule(t, count),
     }

@@ -1,6 +1,7 @@
 """Calls on Python's integers, un-jitted where the peer is a library of arrays."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import keras
 import optax
@@ -11,7 +12,12 @@ from fvcore.common.param_scheduler import (
 )
 from rex_keras import as_schedule
 
-from benchmarks.overhead.by_hand import rex_by_hand, rex_with_parameter_by_hand
+from benchmarks.overhead.by_hand import (
+    rex_as_printed,
+    rex_by_hand,
+    rex_checked_by_hand,
+    rex_with_beta_by_hand,
+)
 from benchmarks.overhead.measure import Bound, Effort, Row, Table, compare_statements
 from rex_core import Schedule, bind, cosine, every_fraction, rex
 
@@ -24,6 +30,8 @@ STEPS = Schedule(peak_value=PEAK, end_value=END, warmup_steps=WARMUP)
 RATIO = Schedule(peak_value=PEAK, end_value=END, warmup_ratio=WARMUP / T)
 EVERY_20TH = Schedule(bind(rex, beta=0.9), bind(every_fraction, fraction=0.05), peak_value=PEAK)
 COSINE = Schedule(cosine, peak_value=PEAK, end_value=END)
+COSINE_STEPS = replace(STEPS, profile=cosine)
+COSINE_RATIO = replace(RATIO, profile=cosine)
 OF_FVCORE = CompositeParamScheduler(
     [LinearParamScheduler(0.0, PEAK), CosineParamScheduler(PEAK, END)],
     lengths=[WARMUP / T, 1 - WARMUP / T],
@@ -37,12 +45,16 @@ Calls = dict[str, tuple[str, Callable[..., object]]]
 # In each, the first is what the others are compared with. fvcore's schedules take t/T.
 BY_HAND: Calls = {
     "REX written by hand": ("f(t, T)", rex_by_hand),
-    "rex's formula and parameter by hand": ("f(t, T)", rex_with_parameter_by_hand),
+    "the same with 1 − t/T twice, as printed": ("f(t, T)", rex_as_printed),
+    "the same with its parameter β": ("f(t, T)", rex_with_beta_by_hand),
+    "for β = ½ and integers in range, by hand": ("f(t, T)", rex_checked_by_hand),
     "rex(t, T)": ("f(t, T)", rex),
     "Schedule(bind(rex, beta=0.9)), every 5 %": ("f(t, T)", EVERY_20TH),
 }
 COMPOSED: Calls = {
     "fvcore's composite: linear, cosine": ("f(t / T)", OF_FVCORE),
+    "Schedule(cosine), warmup_steps, end_value": ("f(t, T)", COSINE_STEPS),
+    "Schedule(cosine), warmup_ratio, end_value": ("f(t, T)", COSINE_RATIO),
     "Schedule(rex), warmup_steps, end_value": ("f(t, T)", STEPS),
     "Schedule(rex), warmup_ratio, end_value": ("f(t, T)", RATIO),
 }

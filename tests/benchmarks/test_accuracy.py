@@ -265,7 +265,7 @@ def test_a_page_without_a_place_is_refused(content, tmp_path):
 def test_results_tell_command_machine_and_versions():
     measured = record.read(report.RESULTS)
     assert measured["command"] == "python -m benchmarks.accuracy"
-    assert set(measured["machine"]) == {"cpu", "cores", "system"}
+    assert set(measured["machine"]) == {"cpu", "cores", "system", "device"}
     assert None not in measured["versions"].values()
     assert measured["missing"] == {}
     assert measured["budgets"] == list(measure.BUDGETS)
