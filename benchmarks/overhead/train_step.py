@@ -18,6 +18,14 @@ END = 0.001
 SCHEDULE = Schedule(peak_value=PEAK, end_value=END)
 COSINE = optax.cosine_decay_schedule(PEAK, STEPS, END / PEAK)
 
+
+class Carrying(BudgetedSchedule):
+    """The same state, which optax's cosine takes no more than the count from."""
+
+    def __call__(self, state: Any, **extra_args: Any) -> Any:
+        return COSINE(state.count)
+
+
 # The first of each is what the others are compared with.
 PLAIN: dict[str, Any] = {
     "sgd, optax's cosine": COSINE,
@@ -28,6 +36,7 @@ PLAIN: dict[str, Any] = {
 INJECTED: dict[str, Any] = {
     "inject_hyperparams, optax's cosine": COSINE,
     "inject_hyperparams, constant rate": jnp.float32(PEAK),
+    "optax's cosine, BudgetedSchedule's state": Carrying(SCHEDULE, STEPS),
     "inject_hyperparams, BudgetedSchedule": BudgetedSchedule(SCHEDULE, STEPS),
 }
 BOUNDS = {"sgd, as_schedule": Bound(1.02), "inject_hyperparams, BudgetedSchedule": Bound(1.02)}
