@@ -23,7 +23,7 @@ from benchmarks.budgeted.cells import (
     run,
     updates_done,
 )
-from benchmarks.budgeted.optimizers import WITHOUT_MOMENTUM
+from benchmarks.budgeted.optimizers import OPTIMIZERS, WITHOUT_MOMENTUM
 from benchmarks.budgeted.schedules import STUDY
 from benchmarks.budgeted.settings import load
 
@@ -66,6 +66,7 @@ def study(
     Returns:
         Whether all is done.
     """
+    path = path.absolute()  # The processes of a cluster may run in other folders.
     deadline = time.time() + 60 * minutes
     tuning: dict[tuple[str, str], list[Cell]] = {}
     budgets: dict[str, Sequence[float]] = {}
@@ -74,6 +75,8 @@ def study(
     for name in settings:
         try:
             setting = load(name)
+            if not setting.rates:
+                raise ValueError(f"rates must be for some of {', '.join(OPTIMIZERS)}; got none")
         except Exception:  # Whatever it is, it is reported, and the other settings go on.
             broken[name] = traceback.format_exc()
             continue

@@ -75,6 +75,8 @@ def test_study_tunes_and_compares(whole: Path) -> None:
         np.testing.assert_allclose(
             line["curve"]["validation"][-1], np.mean(line["validation"], axis=0), atol=1e-6
         )
+        assert line["versions"]["jax"] == jax.__version__
+        assert line["machine"]["cores"] == os.cpu_count()
         assert not set(line["cell"].seeds) & {seed for t in tuning for seed in t["cell"].seeds}
     # What the rates are chosen by is never an example of the test.
     assert all("test" not in line for line in tuning)
@@ -186,6 +188,21 @@ def moody(variant):
     assert study(names, path, schedules=("REX",), percents=(1,))
     assert path.read_bytes().startswith(before)
     assert (len(results(path)), failures(path)) == (6, {})
+
+
+def test_a_setting_without_rates_is_reported(
+    own_settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = """
+from dataclasses import replace
+from benchmarks.budgeted.settings.digits import digits
+
+def idle():
+    return replace(digits(), rates={})
+"""
+    (own_settings / "idle.py").write_text(code)
+    assert not study(["idle"], own_settings / "results.jsonl")
+    assert "rates must be for some of SGDM, Adam" in capsys.readouterr().err
 
 
 @on_one_worker
