@@ -3,7 +3,7 @@
 A cell is a setting × an optimizer × a budget × a peak rate for each schedule; its schedules and
 seeds are lanes of one program. What is known of a cell is one line of JSON in a file that only
 grows, so that a run which was killed goes on where it was: lines are appended whole, and a cell
-in progress keeps its state beside the file.
+in progress keeps its state beside the file, with a count of its updates for who wants to follow.
 """
 
 import contextlib
@@ -82,6 +82,7 @@ def run(cell: Cell, path: Path, deadline: float = math.inf) -> None:
     if line is not None:
         append(path, line)
         _saved(path, cell).unlink(missing_ok=True)
+        _count(path, cell).unlink(missing_ok=True)
 
 
 def append(path: Path, line: Line) -> None:
@@ -94,11 +95,11 @@ def append(path: Path, line: Line) -> None:
         file.write(("\n" * begun + text + "\n").encode())
 
 
-def read(path: Path) -> Iterator[Line]:
-    """The lines of a file of results, but none that was cut off; of no file, none."""
+def read(path: Path, start: int = 0) -> Iterator[Line]:
+    """The lines after that many bytes of results, but none that was cut off; of no file, none."""
     with contextlib.suppress(FileNotFoundError):
         # A line that was cut off may end within a character.
-        for text in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        for text in path.read_bytes()[start:].decode(errors="replace").split("\n"):
             with contextlib.suppress(json.JSONDecodeError):
                 line: Line = json.loads(text)
                 fields = line["cell"].items()
@@ -115,6 +116,14 @@ def failures(path: Path) -> dict[Cell, str]:
     """The errors of the cells that failed and have not been done since."""
     lines = {line["cell"]: line for line in read(path)}
     return {cell: line["error"] for cell, line in lines.items() if "error" in line}
+
+
+def updates_done(path: Path, cell: Cell) -> int:
+    """How far a cell has come that is not done, or had come when it was cut off."""
+    try:
+        return int(_count(path, cell).read_text())
+    except OSError:
+        return 0
 
 
 def finite(values: Any) -> Any:
@@ -156,6 +165,7 @@ def _train(cell: Cell, path: Path, deadline: float) -> Line | None:
         now = time.time()
         if now - looked < _LOOK_EVERY:
             stride *= 2
+        _replace(_count(path, cell), b"%d" % int(state.t))
         if cell.purpose == "compare" and int(state.t) == point:
             curve["t"].append(point)
             curve["validation"].append(finite(lanes.validation(state)[:, 0].mean(axis=0)))
@@ -192,16 +202,25 @@ def _saved(path: Path, cell: Cell) -> Path:
     return path.with_suffix(".partial") / f"{digest}.msgpack"
 
 
+def _count(path: Path, cell: Cell) -> Path:
+    """The file of its number of updates, which is newer than the state."""
+    return _saved(path, cell).with_suffix(".updates")
+
+
 def _save(path: Path, state: State, curve: Any, seconds: float) -> None:
-    """Write the state to another name and rename it, so that the file is whole or the old one."""
     content = {
         "state": serialization.to_state_dict(jax.device_get(state)),
         "curve": json.dumps(curve),
         "seconds": seconds,
     }
+    _replace(path, serialization.msgpack_serialize(content))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write to another name and rename it, so that the file is whole or the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix(f".{os.getpid()}")
-    new.write_bytes(serialization.msgpack_serialize(content))
+    new.write_bytes(content)
     new.replace(path)
 
 

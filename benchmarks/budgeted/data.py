@@ -1,7 +1,8 @@
 """The data sets, from their official files: a local copy, or a download into a cache folder.
 
 A folder of local copies is named by the environment variable ``REX_DATA``; its files must be the
-official ones, byte for byte once they are unpacked.
+official ones, byte for byte once they are unpacked: ``mnist/train-images-idx3-ubyte.gz`` and the
+other three, ``cifar-10-binary.tar.gz``, ``tinyshakespeare/input.txt``.
 """
 
 import gzip

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from benchmarks.budgeted import paper
 from benchmarks.budgeted.cells import Cell, Line, results
-from benchmarks.budgeted.schedules import PROFILES, SAMPLED, SAMPLINGS, STUDY
+from benchmarks.budgeted.schedules import PATIENCE, PROFILES, SAMPLED, SAMPLINGS, STUDY
 from benchmarks.budgeted.styles import STYLES
 
 # Those of the paper's main tables, in which shares and ranks can be set beside its own.
@@ -51,6 +51,11 @@ class Row:
     @property
     def mean(self) -> float:
         return float(np.mean(self.values))
+
+    @property
+    def score(self) -> float:
+        """The mean as it is compared: equal errors stay equal, however they were cut and summed."""
+        return round(self.mean, 3) if self.line["metric"] == "error" else self.mean
 
     @property
     def sd(self) -> float:
@@ -134,20 +139,20 @@ def winner(rows: Rows) -> str:
     Tied are the best and all whose means differ from its mean by less than the seeds' spread: the
     root mean square of the two standard deviations.
     """
-    best, *others = sorted(rows, key=lambda row: row.mean)
-    if not math.isfinite(best.mean):
+    best, *others = sorted(rows, key=lambda row: row.score)
+    if not math.isfinite(best.score):
         return "none"
     ties = [
         row.schedule
         for row in others
-        if row.mean == best.mean or row.mean - best.mean < math.hypot(best.sd, row.sd) / 2**0.5
+        if row.score == best.score or row.score - best.score < math.hypot(best.sd, row.sd) / 2**0.5
     ]
     return f"{1 + len(ties)} tied" if ties else best.schedule
 
 
 def places(rows: Rows) -> dict[str, int]:
     """The place of each schedule of one cell by its mean, from 1; equal means share the better."""
-    return {row.schedule: 1 + sum(other.mean < row.mean for other in rows) for row in rows}
+    return {row.schedule: 1 + sum(other.score < row.score for other in rows) for row in rows}
 
 
 def shares(rows: Rows, names: Sequence[str]) -> tuple[int, dict[str, tuple[float, float]]]:
@@ -180,9 +185,9 @@ def average_ranks(rows: Rows, names: Sequence[str]) -> dict[float, tuple[int, di
 
 def _rank(name: str, cell: Rows) -> float:
     """The place, where equal means share the mean of their places."""
-    (mean,) = (row.mean for row in cell if row.schedule == name)
-    less = sum(row.mean < mean for row in cell)
-    equal = sum(row.mean == mean for row in cell)
+    (score,) = (row.score for row in cell if row.schedule == name)
+    less = sum(row.score < score for row in cell)
+    equal = sum(row.score == score for row in cell)
     return less + (equal + 1) / 2
 
 
@@ -212,6 +217,8 @@ out of the same grid, at one budget, on seeds that serve for nothing else, by th
 validation examples; the numbers below are of test examples, mean ± sample standard deviation over
 the seeds. With the same seed all schedules start from the same weights and see the same batches.
 "Tied" are the best and those whose means differ from its mean by less than the spread of the seeds.
+The plateau sees the validation metric after each epoch, with a patience of {PATIENCE} epochs under
+every budget: under one of no more epochs, to choose rates or to compare, it is no schedule.
 Where the paper (arXiv 2107.04197) has the cell, its number and our difference to it follow."""
 
 
@@ -232,7 +239,8 @@ def _summary(rows: Rows) -> str:
         ]
         parts.append(
             f"Among {title}, in the {count} cells (setting × optimizer × budget) that have all of "
-            "them (the paper's shares are of its own settings, step and plateau together):"
+            "them (those that share a place all have it; the paper's shares are of its own "
+            "settings, step and plateau together):"
         )
         heads = ["schedule", "first", "in the first three", "paper: first", "first three"]
         parts.append(_markdown(heads, lines))
@@ -309,8 +317,8 @@ def _samplings_table(rows: Rows) -> str:
 
 def _entry(row: Row, rows: Rows) -> str:
     """The numbers, bold where they are the best of the budget, and the paper's."""
-    least = min(other.mean for other in rows if other.cell.percent == row.cell.percent)
-    own = f"**{row}**" if row.mean == least else str(row)
+    least = min(other.score for other in rows if other.cell.percent == row.cell.percent)
+    own = f"**{row}**" if row.score == least else str(row)
     theirs = paper.published(*row.task, row.schedule, row.cell.percent)
     if theirs is None:
         return own

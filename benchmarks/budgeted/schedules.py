@@ -51,10 +51,13 @@ SCHEDULES: dict[str, Rule] = {
     "no schedule": Rule(Schedule(constant)),
 }
 
-# Those of the study. The plateau sees the validation metric once per epoch; the paper tunes its
-# patience in multiples of 5 epochs, and here every schedule gets the same effort: its rate.
+# The plateau sees the validation metric once per epoch; the paper tunes its patience in multiples
+# of 5 epochs, and here every schedule gets the same effort: its rate.
+PATIENCE = 5
+
+# Those of the study.
 STUDY: dict[str, Rule] = SCHEDULES | {
-    "plateau": Rule(Schedule(constant), plateau=Plateau(patience=5)),
+    "plateau": Rule(Schedule(constant), plateau=Plateau(patience=PATIENCE)),
     "linear delayed 50 %": Rule(delayed_linear(delay=0.5)),
     "linear delayed 75 %": Rule(delayed_linear(delay=0.75)),
     "warmup-stable-decay": Rule(warmup_stable_decay()),

@@ -14,8 +14,16 @@ from typing import Literal
 import joblib
 from tqdm import tqdm
 
-from benchmarks.budgeted.cells import Cell, best_rates, failures, results, run
-from benchmarks.budgeted.optimizers import WITHOUT_MOMENTUM
+from benchmarks.budgeted.cells import (
+    Cell,
+    best_rates,
+    failures,
+    read,
+    results,
+    run,
+    updates_done,
+)
+from benchmarks.budgeted.optimizers import OPTIMIZERS, WITHOUT_MOMENTUM
 from benchmarks.budgeted.schedules import STUDY
 from benchmarks.budgeted.settings import load
 
@@ -23,6 +31,8 @@ Engine = Literal["local", "ray"]
 
 # Apart from the seeds that are compared, which begin at 0.
 FIRST_TUNING_SEED = 1000
+
+_LOG_EVERY = 60  # seconds between two states of the progress bar in what is no terminal
 
 
 def study(
@@ -56,6 +66,7 @@ def study(
     Returns:
         Whether all is done.
     """
+    path = path.absolute()  # The processes of a cluster may run in other folders.
     deadline = time.time() + 60 * minutes
     tuning: dict[tuple[str, str], list[Cell]] = {}
     budgets: dict[str, Sequence[float]] = {}
@@ -64,6 +75,8 @@ def study(
     for name in settings:
         try:
             setting = load(name)
+            if not setting.rates:
+                raise ValueError(f"rates must be for some of {', '.join(OPTIMIZERS)}; got none")
         except Exception:  # Whatever it is, it is reported, and the other settings go on.
             broken[name] = traceback.format_exc()
             continue
@@ -148,20 +161,40 @@ def _run(
 
 @contextmanager
 def _progress(title: str, work: Mapping[Cell, int], path: Path) -> Iterator[None]:
-    """A bar in updates × lanes, which follows the file of results, whoever writes it."""
+    """A bar in updates × lanes, which follows the files of the cells, whoever writes them."""
     over = threading.Event()
+    terminal = sys.stderr.isatty()
+    before = path.stat().st_size if path.exists() else 0
+
+    def look() -> tuple[int, str]:
+        done = {cell: cell.lanes * updates_done(path, cell) for cell in work}
+        # Only then: a cell has its line before it loses its count.
+        ended = {line["cell"] for line in read(path, before)} & work.keys()
+        done |= {cell: work[cell] for cell in ended}
+        return sum(done.values()), f"{len(ended)} of {len(work)} cells"
 
     def follow() -> None:
-        seen: set[Cell] = set()
         waiting = True
         while waiting:
             waiting = not over.wait(1)
-            known = (results(path).keys() | failures(path).keys()) & work.keys()
-            bar.set_postfix_str(f"{len(known)} of {len(work)} cells")
-            bar.update(sum(work[cell] for cell in known - seen))
-            seen |= known
+            done, cells = look()
+            bar.initial = min(bar.initial, done)  # A killed run had done more than it had saved.
+            bar.set_postfix_str(cells, refresh=False)
+            # An update by 0 would end the time over which the next one is averaged.
+            if done != bar.n:
+                bar.update(done - bar.n)
+            elif terminal:
+                bar.refresh()
 
-    with tqdm(total=sum(work.values()), desc=title, unit=" updates", unit_scale=True) as bar:
+    with tqdm(
+        desc=title,
+        initial=look()[0],
+        total=sum(work.values()),
+        unit=" updates",
+        unit_scale=True,
+        miniters=0,
+        mininterval=0 if terminal else _LOG_EVERY,
+    ) as bar:
         follower = threading.Thread(target=follow)
         follower.start()
         try:

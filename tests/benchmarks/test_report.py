@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.budgeted import paper
-from benchmarks.budgeted.cells import Cell, append, results
+from benchmarks.budgeted.cells import Cell, append, finite, results
 from benchmarks.budgeted.report import (
     IN_PAPER,
     average_ranks,
@@ -129,6 +129,14 @@ def test_ties_are_within_the_spread(path: Path) -> None:
     assert winner(rows((inf, 1.0), (inf, 1.0))) == "none"
     assert winner(rows((inf, 1.0), (1.0, 2.0))) == "b"
     assert places(rows((2.0,), (1.0,), (2.0,))) == {"a": 2, "b": 1, "c": 2}
+
+
+def test_equal_errors_are_equal_however_they_were_summed(path: Path) -> None:
+    cell = replace(VAE, setting="resnet20_cifar10", optimizer="SGDM", seeds=(0, 1, 2))
+    counts = [(16, 15, 16), (16, 16, 17), (16, 17, 16)]
+    errors = [[count / 540 for count in of_seed] for of_seed in counts]
+    rows = comparisons([line(cell, finite(errors), "error") | {"cell": cell}])
+    assert places(rows) == {"REX": 1, "linear": 1, "step": 3}
 
 
 def test_the_result_of_most_seeds_counts(path: Path) -> None:

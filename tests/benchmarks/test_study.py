@@ -2,10 +2,12 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,11 +30,12 @@ from rex_core import Plateau, Schedule, constant
 
 ROOT = Path(__file__).parents[2]
 SMALL: dict[str, Any] = {"schedules": ("REX", "plateau"), "percents": (1, 2), "seeds": 2}
-COMMAND = [
+STUDY_OF_DIGITS = [
     *(sys.executable, "-W", "error", "-m", "benchmarks.budgeted", "study", "digits"),
-    *("--optimizers", "SGDM", "--schedules", "REX", "plateau"),
-    *("--percents", "1", "2", "--seeds", "2"),
+    *("--optimizers", "SGDM", "--seeds", "2"),
 ]
+COMMAND = [*STUDY_OF_DIGITS, "--schedules", "REX", "plateau", "--percents", "1", "2"]
+RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": "local"}
 
 
 # So that the study whose results they compare with is trained once.
@@ -72,6 +75,8 @@ def test_study_tunes_and_compares(whole: Path) -> None:
         np.testing.assert_allclose(
             line["curve"]["validation"][-1], np.mean(line["validation"], axis=0), atol=1e-6
         )
+        assert line["versions"]["jax"] == jax.__version__
+        assert line["machine"]["cores"] == os.cpu_count()
         assert not set(line["cell"].seeds) & {seed for t in tuning for seed in t["cell"].seeds}
     # What the rates are chosen by is never an example of the test.
     assert all("test" not in line for line in tuning)
@@ -185,20 +190,86 @@ def moody(variant):
     assert (len(results(path)), failures(path)) == (6, {})
 
 
+def test_a_setting_without_rates_is_reported(
+    own_settings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = """
+from dataclasses import replace
+from benchmarks.budgeted.settings.digits import digits
+
+def idle():
+    return replace(digits(), rates={})
+"""
+    (own_settings / "idle.py").write_text(code)
+    assert not study(["idle"], own_settings / "results.jsonl")
+    assert "rates must be for some of SGDM, Adam" in capsys.readouterr().err
+
+
 @on_one_worker
 @pytest.mark.parametrize(("engine", "more"), [("local", ["--jobs", "2"]), ("ray", [])])
 def test_engines_give_the_same(engine: str, more: list[str], whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    own = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": "local"}
     run = subprocess.run(
         [*COMMAND, "--results", str(path), "--engine", engine, *more],
         cwd=ROOT,
-        env=os.environ | own,
+        env=os.environ | RAY,
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr
     assert numbers(path) == numbers(whole)
+
+
+@pytest.mark.parametrize("more", [["--jobs", "2"], ["--engine", "ray"]])
+def test_time_left_is_known_before_a_cell_is_done(more: list[str], tmp_path: Path) -> None:
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 120))
+    long = ["--schedules", "REX", "--percents", "300000"]
+    run = subprocess.Popen(
+        [*STUDY_OF_DIGITS, *long, "--results", str(tmp_path / "results.jsonl"), *more],
+        cwd=ROOT,
+        env=os.environ | RAY,
+        stdout=subprocess.DEVNULL,
+        stderr=end,
+        start_new_session=True,
+    )
+    os.close(end)
+    bar = re.compile(r"comparing: .* (\S+)([kM])/8\.40M \[\S+<([\d:]+), .* 0 of 1 cells")
+    seen: list[tuple[float, float, float]] = []
+    shown = ""
+    while len(seen) < 12:
+        shown += os.read(terminal, 1000).decode(errors="replace")
+        *bars, shown = shown.split("\r")
+        for match in filter(None, map(bar.match, bars)):
+            number, unit, clock = match.groups()
+            parts = reversed(clock.split(":"))
+            seconds = sum(60**power * int(part) for power, part in enumerate(parts))
+            seen.append((time.time(), float(number) * {"k": 1e3, "M": 1e6}[unit], seconds))
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    os.close(terminal)
+    (began, before, _), (now, done, left) = seen[5], seen[-1]
+    assert left == pytest.approx((8.4e6 - done) * (now - began) / (done - before), rel=0.5)
+
+
+def test_what_goes_on_counts_no_earlier_updates_into_its_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bars(percent: float, minutes: float = np.inf) -> list[str]:
+        path = tmp_path / "results.jsonl"
+        one: dict[str, Any] = {"optimizers": ["SGDM"], "schedules": ["REX"], "seeds": 1}
+        study(["digits"], path, percents=[percent], minutes=minutes, **one)
+        return capsys.readouterr().err.split("\r")[1:]
+
+    bars(1)  # It chooses the rate.
+    begun = bars(100_000, minutes=0.1)
+    assert len(begun) == 2  # One each at the start and at the end: this is no terminal.
+    (done,) = re.findall(r"([1-9]\S*)/1\.40M .* 0 of 1 cells", begun[-1])
+    for bar in bars(100_000, minutes=0):
+        assert f" {done}/1.40M [00:00<?, ? updates/s" in bar
+    (saved,) = tmp_path.glob("*/*.msgpack")
+    saved.unlink()  # as if it had been killed before it was saved
+    assert "-" not in bars(100_000, minutes=0.1)[-1]
 
 
 def test_lines_that_are_not_whole_are_skipped(tmp_path: Path) -> None:
