@@ -17,7 +17,7 @@ def main() -> None:
     commands.add_parser("demo", help=demo.__doc__)
 
     studying = commands.add_parser("study", help="train what is not yet in the file of results")
-    studying.add_argument("settings", nargs="+", help="files in settings/, all variants of each")
+    studying.add_argument("settings", nargs="+", help="files in settings/, or a variant")
     studying.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS)
     studying.add_argument("--schedules", nargs="+", choices=RULES, default=tuple(STUDY))
     studying.add_argument(

@@ -68,6 +68,8 @@ class Cell:
 def run(cell: Cell, path: Path, deadline: float = math.inf) -> None:
     """Train the cell and append its line; of one that fails, append a line with the error.
 
+    What had been saved of that one stays, for the next run to go on from.
+
     Args:
         cell: What to train.
         path: The file of results.
@@ -78,11 +80,17 @@ def run(cell: Cell, path: Path, deadline: float = math.inf) -> None:
     try:
         line = _train(cell, path, deadline)
     except Exception:  # Whatever it is, it is recorded, and the other cells go on.
-        line = {"cell": asdict(cell), "error": traceback.format_exc()}
+        append_failure(path, cell)
+        return
     if line is not None:
         append(path, line)
         _saved(path, cell).unlink(missing_ok=True)
         _count(path, cell).unlink(missing_ok=True)
+
+
+def append_failure(path: Path, cell: Cell) -> None:
+    """Append the line of a cell with the exception that is being handled."""
+    append(path, {"cell": asdict(cell), "error": traceback.format_exc()})
 
 
 def append(path: Path, line: Line) -> None:

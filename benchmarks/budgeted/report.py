@@ -150,6 +150,12 @@ def winner(rows: Rows) -> str:
     return f"{1 + len(ties)} tied" if ties else best.schedule
 
 
+def _winners(rows: Rows) -> dict[float, str]:
+    """The winner of each budget."""
+    percents = sorted({row.cell.percent for row in rows})
+    return {p: winner([row for row in rows if row.cell.percent == p]) for p in percents}
+
+
 def places(rows: Rows) -> dict[str, int]:
     """The place of each schedule of one cell by its mean, from 1; equal means share the better."""
     return {row.schedule: 1 + sum(other.score < row.score for other in rows) for row in rows}
@@ -290,10 +296,9 @@ def _schedules_table(rows: Rows) -> str:
         rates = sorted({row.rate for row in found if row}, reverse=True)
         entries = [_entry(row, rows) if row else "" for row in found]
         body.append([name, ", ".join(f"{rate:g}" for rate in rates), *entries])
-    winners = [winner([row for row in rows if row.cell.percent == p]) for p in percents]
     return _markdown(
         ["schedule", "rate", *(f"{percent:g} %" for percent in percents)],
-        [*body, ["best", "", *winners]],
+        [*body, ["best", "", *_winners(rows).values()]],
     )
 
 
@@ -305,7 +310,7 @@ def _samplings_table(rows: Rows) -> str:
         row = of.get((name, percent))
         return _entry(row, rows) if row else ""
 
-    return "Profile × sampling:\n\n" + _markdown(
+    table = _markdown(
         ["sampling", *(f"{profile}, {p:g} %" for profile in PROFILES for p in percents)],
         [
             [sampling]
@@ -313,6 +318,8 @@ def _samplings_table(rows: Rows) -> str:
             for sampling in SAMPLINGS
         ],
     )
+    best = "; ".join(f"at {percent:g} % {name}" for percent, name in _winners(rows).items())
+    return f"Profile × sampling:\n\n{table}\n\nBest: {best}."
 
 
 def _entry(row: Row, rows: Rows) -> str:

@@ -79,6 +79,11 @@ class Setting:
                 raise ValueError(
                     f"rates must be for optimizers of {', '.join(OPTIMIZERS)}; got {optimizer!r}"
                 )
+        if not 1 <= self.batch_size <= self.size:
+            raise ValueError(
+                f"batch_size must be in [1, {self.size}], the training examples; "
+                f"got {self.batch_size}"
+            )
         for name in ("validation", "test"):
             count = rows(getattr(self, name))
             if self.evaluation_batch is not None and count % self.evaluation_batch:

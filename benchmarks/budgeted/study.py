@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from benchmarks.budgeted.cells import (
     Cell,
+    append_failure,
     best_rates,
     failures,
     read,
@@ -154,9 +155,27 @@ def _run(
         register_ray()
     backend = "ray" if engine == "ray" else "loky"
     count = jobs if jobs is not None else -1 if engine == "ray" else 1
-    tasks = (joblib.delayed(run)(cell, path, deadline) for cell in cells)
-    with joblib.parallel_config(backend, n_jobs=count):
+
+    def together(some: Iterable[Cell]) -> None:
+        tasks = (joblib.delayed(run)(cell, path, deadline) for cell in some)
         joblib.Parallel(batch_size=1, pre_dispatch="all")(tasks)
+
+    before = _size(path)
+    with joblib.parallel_config(backend, n_jobs=count):
+        try:
+            together(cells)
+        except Exception:  # A worker was killed, and joblib gave up the cells of the others.
+            traceback.print_exc()
+            for cell in cells:
+                if all(line["cell"] != cell for line in read(path, before)):
+                    try:
+                        together([cell])
+                    except Exception:  # It is the one that its worker is killed by.
+                        append_failure(path, cell)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 @contextmanager
@@ -164,7 +183,7 @@ def _progress(title: str, work: Mapping[Cell, int], path: Path) -> Iterator[None
     """A bar in updates × lanes, which follows the files of the cells, whoever writes them."""
     over = threading.Event()
     terminal = sys.stderr.isatty()
-    before = path.stat().st_size if path.exists() else 0
+    before = _size(path)
 
     def look() -> tuple[int, str]:
         done = {cell: cell.lanes * updates_done(path, cell) for cell in work}

@@ -89,6 +89,7 @@ def test_report_writes_page_and_figures(path: Path, capsys: pytest.CaptureFixtur
         "Data: small copies.",
         "| 50-75 | 15.00 (14.48, +0.52) |  |  |",
         "| every iteration |  |  | **12.00** (12.86, -0.86) |",
+        "Best: at 5 % REX × every iteration.",
         "6 cells, 3.0 hours on\na processor, 2 cores.",
         "| REX | 50% | 100% | 70 % | 92 % |",
         "| cosine | 50% | 100% | 6 % | 64 % |",

@@ -34,8 +34,9 @@ def pixels(*shape: int) -> Any:
 
 def small_resnet() -> Setting:
     """One batch, always as it is: a few steps on it can only lower its loss."""
-    parts = [(pixels(n, 32, 32, 3), RNG.integers(0, 10, n)) for n in (4, 500, 500)]
-    return replace(resnet20(*parts, "noise"), batch_size=4, augment=as_it_is)
+    parts = [(pixels(n, 32, 32, 3), RNG.integers(0, 10, n)) for n in (128, 500, 500)]
+    few = tuple(column[:4] for column in parts[0])
+    return replace(resnet20(*parts, "noise"), train=few, batch_size=4, augment=as_it_is)
 
 
 TEXT = "to be, or not to be: that is the question. " * 2000
@@ -53,6 +54,23 @@ SMALL: dict[str, tuple[Setting, str, float]] = {
 def test_every_setting_is_here() -> None:
     here = {name.partition("-")[0] for name in SMALL}
     assert here | {"digits"} == set(settings.files())
+
+
+def test_variants() -> None:
+    assert settings.variants("digits") == ["digits"]
+    assert settings.variants("autoencoder")[0] == "autoencoder-weak"
+    assert settings.variants("autoencoder-tied") == ["autoencoder-tied"]
+    for name in ("digits-large", "autoencoder-", "numbers"):
+        with pytest.raises(ValueError, match=f"setting must be one of .*; got '{name}'"):
+            settings.variants(name)
+    with pytest.raises(ValueError, match="setting must be one of autoencoder-weak"):
+        settings.load("autoencoder")
+
+
+@pytest.mark.parametrize("batch_size", [0, 898])
+def test_a_batch_that_cannot_be_filled_is_refused(batch_size: int) -> None:
+    with pytest.raises(ValueError, match=rf"batch_size must be in \[1, 897\].*got {batch_size}"):
+        replace(digits(), batch_size=batch_size)
 
 
 @pytest.mark.parametrize("name", SMALL)

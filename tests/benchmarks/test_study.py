@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,6 +133,13 @@ def test_nothing_begins_after_the_deadline(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_samplings_take_the_place_of_the_schedules(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    own = ["--samplings", "--percents", "1", "--results", str(path)]
+    subprocess.run([*STUDY_OF_DIGITS, *own], cwd=ROOT, check=True, capture_output=True)
+    assert {c.schedules for c in results(path)} == {tuple(SAMPLED)}
+
+
 @pytest.fixture
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose files are found as settings."""
@@ -188,6 +196,46 @@ def moody(variant):
     assert study(names, path, schedules=("REX",), percents=(1,))
     assert path.read_bytes().startswith(before)
     assert (len(results(path)), failures(path)) == (6, {})
+
+
+@pytest.mark.parametrize("more", [["--jobs", "2"], ["--engine", "ray"]])
+def test_a_cell_that_kills_its_worker_is_reported_and_the_others_go_on(
+    more: list[str], tmp_path: Path
+) -> None:
+    code = """
+import os
+import signal
+from dataclasses import replace
+from benchmarks.budgeted.settings.digits import digits
+
+VARIANTS = "good", "deadly", "too"
+
+def kills(model, batch, key):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def grave(variant):
+    setting = replace(digits(), rates={"SGDM": (0.3,)})
+    return replace(setting, loss=kills) if variant == "deadly" else setting
+"""
+    ignored = shutil.ignore_patterns("results", "__pycache__")
+    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks", ignore=ignored)
+    (tmp_path / "benchmarks/budgeted/settings/grave.py").write_text(code)
+    path = tmp_path / "results.jsonl"
+    command = [sys.executable, "-m", "benchmarks.budgeted", "study", "grave", "--schedules", "REX"]
+    run = subprocess.run(
+        [*command, "--percents", "1", "--results", str(path), *more],
+        cwd=tmp_path,
+        env=os.environ | RAY,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1, run.stderr
+    assert {c.setting: c.purpose for c in results(path)} == {
+        "grave-good": "compare",
+        "grave-too": "compare",
+    }
+    (failed,) = failures(path)
+    assert failed.setting == "grave-deadly"
 
 
 def test_a_setting_without_rates_is_reported(

@@ -16,18 +16,22 @@ def files() -> list[str]:
     return [module.name for module in pkgutil.iter_modules(__path__)]
 
 
-def variants(file: str) -> list[str]:
-    """The names of the settings of a file: its own, or ``file-variant``."""
-    names: tuple[str, ...] = getattr(_module(file), "VARIANTS", ())
-    return [f"{file}-{name}" for name in names] or [file]
+def variants(name: str) -> list[str]:
+    """The names of the settings of a file: its own, or ``file-variant``, or the one so called."""
+    file = name.partition("-")[0]
+    several: tuple[str, ...] = getattr(_module(file), "VARIANTS", ())
+    names = [f"{file}-{variant}" for variant in several] or [file]
+    if name != file and name not in names:
+        raise ValueError(f"setting must be one of {', '.join(names)}; got {name!r}")
+    return [name] if name in names else names
 
 
 @lru_cache(maxsize=1)
 def load(name: str) -> Setting:
     """The setting of that name, with its data."""
     file, _, variant = name.partition("-")
-    if name not in variants(file):
-        raise ValueError(f"setting must be one of {', '.join(variants(file))}; got {name!r}")
+    if variants(name) != [name]:
+        raise ValueError(f"setting must be one of {', '.join(variants(name))}; got {name!r}")
     setting: Setting = getattr(_module(file), file)(*([variant] if variant else []))
     return setting
 
