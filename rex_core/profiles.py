@@ -69,17 +69,16 @@ def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
     arXiv 1910.04952, the formula of β_t divided by β₀.
     """
     if beta is _PAPER and t.__class__ is int is T.__class__ and 0 <= t < T:
-        r = (T - t) / T
-        return r / (0.5 + 0.5 * r)
+        left: Any = T - t
+        return 2 * left / (left + T)
     known = check("beta", beta, "in [-1e30, 1)", _below_one)
-    if known and t.__class__ is int is T.__class__ and 0 <= t < T:
-        left, spent, xp = (T - t) / T, t / T, math
+    if known and t.__class__ is int is T.__class__ and 0 <= t < T < _BEYOND:
+        left, spent, xp = T - t, t, math
     elif is_long(t, T, beta):
         return blockwise(partial(rex, beta=beta), t, T)
     else:
         left, spent, xp, beta = measure(t, T, beta)
         left, spent = as_float(left, xp), as_float(spent, xp)
-    # Not (1 - β) + β·r: of large terms of either sign, for a β below 0, no digit would be left.
     rest = where(beta < 1, 1.0 - beta, 1e-30, xp) * spent
     rest += left
     return left / rest

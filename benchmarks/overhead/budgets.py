@@ -1,7 +1,7 @@
 """Six budgets of one training program: a budget within the program, or as an argument of it."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -53,28 +53,31 @@ def cosine_of_optax(problem: Problem) -> Start:
     return start
 
 
-def cosine_outside(problem: Problem, at_once: bool = False) -> Start:
-    """One program, which is given the rate: optax's schedule is called before each update.
-
-    Or all rates are worked out before the first.
-    """
+def cosine_outside(problem: Problem, rates: Callable[[optax.Schedule], Iterator[Any]]) -> Start:
+    """One program, which is given the rate of each update."""
     optimizer = optax.inject_hyperparams(optax.sgd)(jnp.float32(PEAK), momentum=MOMENTUM)
     step = train_step(problem.loss, optimizer)
 
     def start(T: int) -> tuple[Any, Step]:
-        schedule = optax.cosine_decay_schedule(PEAK, T)
-        if at_once:
-            rates = iter(np.asarray(schedule(jnp.arange(T))))
-        else:
-            rates = map(schedule, itertools.count())
+        following = rates(optax.cosine_decay_schedule(PEAK, T))
 
         def update(params: Params, state: Any) -> tuple[Params, Any]:
-            state.hyperparams["learning_rate"] = next(rates)
+            state.hyperparams["learning_rate"] = next(following)
             return step(params, state)
 
         return optimizer.init(problem.params), update
 
     return start
+
+
+def called(schedule: optax.Schedule) -> Iterator[Any]:
+    """The rates, each when it is asked for."""
+    return map(schedule, itertools.count())
+
+
+def worked_out(schedule: optax.Schedule) -> Iterator[Any]:
+    """All rates at once; as many for each budget, since JAX compiles for a new length."""
+    return iter(np.asarray(schedule(jnp.arange(UPDATES))))
 
 
 def argument(problem: Problem) -> Start:
@@ -108,12 +111,13 @@ def in_state(problem: Problem) -> Start:
 
 WAYS: dict[str, Callable[[Problem], Start]] = {
     "optax's cosine, a program for each budget": cosine_of_optax,
-    "optax's cosine, called before each update": cosine_outside,
-    "optax's cosine, all rates worked out before": partial(cosine_outside, at_once=True),
+    "optax's cosine, called before each update": partial(cosine_outside, rates=called),
+    "the same, compiled": partial(cosine_outside, rates=lambda s: called(jax.jit(s))),
+    "optax's cosine, all rates worked out before": partial(cosine_outside, rates=worked_out),
     "as_schedule, T an argument of the program": argument,
     "BudgetedSchedule, T in the state": in_state,
 }
-ONE = {name: Bound(1, of="value") for name in list(WAYS)[3:]}
+ONE = {name: Bound(1, of="value") for name in list(WAYS)[4:]}
 
 
 def tables(effort: Effort, size: Size = DEEP) -> list[Table]:

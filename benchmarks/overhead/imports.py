@@ -32,7 +32,7 @@ def tables(effort: Effort) -> list[Table]:
     rows: list[Row] = []
     for name, first in FIRST.items():
         before, own = zip(*times[name], strict=True)
-        rows += summarize({f"{first}": before, f"{name}, after that": own}, limit)
+        rows += summarize({first: before, f"{name}, after that": own}, limit)
     title = "One import; that of an adapter has rex_core's in it."
     return [Table(title, "import", "ms", rows)]
 

@@ -16,8 +16,9 @@ CALLS = 1000
 GROUPS = 1, 10, 100
 STEPS = 10_000_000
 PEAK = 0.1
-SHAPE = Schedule(end_value=0.01, warmup_ratio=0.01)
-RATE = Schedule(peak_value=PEAK, end_value=0.01 * PEAK, warmup_ratio=0.01)
+WARMUP = 10  # which is over when the first round begins to count
+SHAPE = Schedule(end_value=0.01, warmup_steps=WARMUP)
+RATE = Schedule(peak_value=PEAK, end_value=0.01 * PEAK, warmup_steps=WARMUP)
 
 Makers = dict[str, Callable[[Any], Any]]
 

@@ -62,8 +62,8 @@ def test_memory_of_ten_million_values():
 
 def test_a_budget_in_the_program_is_compiled_and_one_outside_it_is_not():
     compilations, to_first, whole = budgets.tables(QUICK, SMALL)
-    assert [row.value for row in compilations.rows] == [6, 1, 1, 1, 1]
-    assert [row.met for row in compilations.rows] == [None, None, None, True, True]
+    assert [row.value for row in compilations.rows] == [6, 1, 1, 1, 1, 1]
+    assert [row.met for row in compilations.rows] == [None, None, None, None, True, True]
     for first, all_of_it in zip(to_first.rows, whole.rows, strict=True):
         assert 0 < first.value < all_of_it.value
 
