@@ -26,6 +26,7 @@ from rex_core.progress import (
     check,
     check_fractions,
     completed,
+    floats_if_exact,
     floor,
     is_long,
     less,
@@ -77,7 +78,7 @@ def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
     elif is_long(t, T, beta):
         return blockwise(partial(rex, beta=beta), t, T)
     else:
-        left, spent, xp, beta = measure(t, T, beta)
+        left, spent, xp, beta = measure(floats_if_exact(t, T), T, beta)
         left, spent = as_float(left, xp), as_float(spent, xp)
     rest = where(beta < 1, 1.0 - beta, 1e-30, xp) * spent
     rest += left

@@ -374,6 +374,13 @@ def as_float(value: Any, xp: ModuleType) -> Any:
     return value
 
 
+def floats_if_exact(t: Any, T: Any) -> Any:
+    """NumPy's integers as floats, where those hold T and so all steps up to it; else t as it is."""
+    if t.__class__ is np.ndarray and t.dtype.kind in "iu" and T.__class__ is int and T <= 2**53:
+        return t.astype(np.float64)
+    return t
+
+
 def ratio(part: Any, rest: Any, xp: ModuleType) -> Any:
     """Part / (part + rest), exactly 1 where the rest is 0.
 
