@@ -48,6 +48,7 @@ class Row:
     ratio: float
     low: float
     high: float
+    rounds: int
     baseline: bool = False
     bound: Bound | None = None
 
@@ -110,16 +111,14 @@ def summarize(
         low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75)).tolist()
         bound = (bounds or {}).get(name)
         value = float(np.median(own))
-        rows.append(Row(name, value, middle, low, high, name == baseline, bound))
+        rows.append(Row(name, value, middle, low, high, len(own), name == baseline, bound))
     return rows
 
 
 def in_turn(names: Sequence[str], rounds: int) -> list[str]:
-    """The names once for each round, every other time backwards: none always follows another."""
-    order: list[str] = []
-    for number in range(rounds):
-        order += names if number % 2 == 0 else reversed(names)
-    return order
+    """The names once for each round, each time in another order: none always follows another."""
+    random = np.random.default_rng(0)
+    return [names[i] for _ in range(rounds) for i in random.permutation(len(names))]
 
 
 def _time(

@@ -13,7 +13,9 @@ from benchmarks.overhead.measure import Bound, Row, Table
 COMMAND = "python -m benchmarks.overhead"
 BEGIN, END = f"<!-- Tables of {COMMAND}: -->", f"<!-- End of the tables of {COMMAND}. -->"
 
-_BLUE, _ORANGE = "#0072b2", "#d55e00"
+# Colour, marker, label.
+_KEPT = "#0072b2", "o", "kept"
+_MISSED = "#d55e00", "X", "missed"
 
 
 def plain(tables: Iterable[Table]) -> list[dict[str, Any]]:
@@ -55,7 +57,7 @@ def insert(tables: Iterable[Table], path: Path) -> None:
 def draw(tables: Iterable[Table], path: Path) -> None:
     """Draw the rows that promise something, as shares of what they promise."""
     promised = [
-        (f"{table.short}: {row.name}", row, row.bound)
+        (f"{table.short}: {row.name}, {_promise(row.bound, table.unit)}", row, row.bound)
         for table in tables
         for row in table.rows
         if row.bound
@@ -65,9 +67,12 @@ def draw(tables: Iterable[Table], path: Path) -> None:
     for place, (_, row, bound) in enumerate(promised):
         low, middle, high = _shares(row, bound)
         axes.plot([low, high], [place, place], color="#555555", linewidth=1.2, zorder=1)
-        color, marker = (_BLUE, "o") if row.met else (_ORANGE, "X")
+        color, marker, _ = _KEPT if row.met else _MISSED
         axes.plot([middle], [place], color=color, marker=marker, linestyle="")
     axes.axvline(1, color="black", linewidth=1)
+    for color, marker, label in (_KEPT, _MISSED):
+        axes.plot([], [], color=color, marker=marker, linestyle="", label=label)
+    axes.legend()
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
@@ -75,7 +80,7 @@ def draw(tables: Iterable[Table], path: Path) -> None:
     axes.set_yticks(range(len(promised)), [label for label, _, _ in promised])
     axes.margins(y=0.02)
     axes.grid(alpha=0.3)
-    canvas.suptitle("Costs and their bounds: what is left of the line keeps its bound")
+    canvas.suptitle("Costs and their bounds: what is not right of the line keeps its bound")
     canvas.supxlabel("measured / bound: the median, and the middle half of the rounds")
     canvas.savefig(path, dpi=120)
 
@@ -118,9 +123,12 @@ def _cells(row: Row, unit: str) -> tuple[str, ...]:
         ratio, spread = _number(row.ratio), f"{_number(row.low)} to {_number(row.high)}"
     bound = ""
     if row.bound:
-        of = "ratio" if row.bound.of == "ratio" else unit
-        bound = f"{of} ≤ {row.bound.most:g}: {'met' if row.met else 'not met'}"
+        bound = f"{_promise(row.bound, unit)}: {'met' if row.met else 'not met'}"
     return row.name, _number(row.value), ratio, spread, bound
+
+
+def _promise(bound: Bound, unit: str) -> str:
+    return f"{'ratio' if bound.of == 'ratio' else unit} ≤ {bound.most:g}"
 
 
 def _number(value: float) -> str:

@@ -56,7 +56,7 @@ def tables(effort: Effort) -> list[Table]:
         rows = _rows(LAMBDAS, groups, effort, LAMBDA_BOUNDS)
         rows += _rows(HYPERPARAMS, groups, effort, HYPERPARAM_BOUNDS)
         title = f"One `scheduler.step()` in PyTorch, {count}."
-        found.append(Table(title, f"PyTorch, {groups}", "µs", rows))
+        found.append(Table(title, f"PyTorch, {groups} group{'s'[: groups > 1]}", "µs", rows))
     return found
 
 

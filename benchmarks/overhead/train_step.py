@@ -29,12 +29,14 @@ class Carrying(BudgetedSchedule):
 # The first of each is what the others are compared with.
 PLAIN: dict[str, Any] = {
     "sgd, optax's cosine": COSINE,
+    "the same again": COSINE,
     "sgd, constant rate": PEAK,
     "sgd, REX written by hand": lambda count: PEAK * rex_by_hand(count, STEPS),
     "sgd, as_schedule": as_schedule(SCHEDULE, STEPS),
 }
 INJECTED: dict[str, Any] = {
     "inject_hyperparams, optax's cosine": COSINE,
+    "the same again": COSINE,
     "inject_hyperparams, constant rate": jnp.float32(PEAK),
     "optax's cosine, BudgetedSchedule's state": Carrying(SCHEDULE, STEPS),
     "inject_hyperparams, BudgetedSchedule": BudgetedSchedule(SCHEDULE, STEPS),

@@ -1,6 +1,8 @@
 """The overhead benchmark: small real runs of every table, and what its files say."""
 
 import json
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import jax
@@ -71,13 +73,20 @@ def test_a_budget_in_the_program_is_compiled_and_one_outside_it_is_not():
 def test_rows_are_medians_of_the_ratios_of_each_round():
     rounds = {"a": [1.0, 2.0, 4.0], "b": [3.0, 4.0, 20.0]}
     baseline, other = summarize(rounds, {"a": Bound(2, of="value"), "b": Bound(2.9)})
-    assert baseline == Row("a", 2, 1, 1, 1, baseline=True, bound=Bound(2, of="value"))
-    assert other == Row("b", 4, 3, 2.5, 4, baseline=False, bound=Bound(2.9))
+    assert baseline == Row("a", 2, 1, 1, 1, 3, baseline=True, bound=Bound(2, of="value"))
+    assert other == Row("b", 4, 3, 2.5, 4, 3, baseline=False, bound=Bound(2.9))
     assert (baseline.met, other.met) == (True, False)
 
 
-def test_rounds_go_in_both_directions():
-    assert in_turn(["a", "b"], 3) == ["a", "b", "b", "a", "a", "b"]
+def test_each_comes_once_a_round_and_after_every_other_one_alike():
+    order = in_turn("abcd", 1000)
+    assert all(sorted(order[i : i + 4]) == list("abcd") for i in range(0, 4000, 4))
+    pairs = Counter(pairwise(order))
+    same = {pair: count for pair, count in pairs.items() if pair[0] == pair[1]}
+    for alike in (same, pairs.keys() - same.keys()):
+        counts = [pairs[pair] for pair in alike]
+        assert len(counts) in (4, 12)
+        assert max(counts) < 1.5 * min(counts)
 
 
 TABLES = [
@@ -86,9 +95,9 @@ TABLES = [
         short="call",
         unit="µs",
         rows=[
-            Row("one", 1234.5, 1.0, 1.0, 1.0, baseline=True),
-            Row("the other", 0.5, 0.000406, 0.0004, 0.00041, bound=Bound(0.01)),
-            Row("a third", 6, 0.02, 0.01, 0.03, bound=Bound(5, of="value")),
+            Row("one", 1234.5, 1.0, 1.0, 1.0, 9, baseline=True),
+            Row("the other", 0.5, 0.000406, 0.0004, 0.00041, 9, bound=Bound(0.01)),
+            Row("a third", 6, 0.02, 0.01, 0.03, 9, bound=Bound(5, of="value")),
         ],
     )
 ]
