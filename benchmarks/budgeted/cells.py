@@ -34,7 +34,7 @@ Line = dict[str, Any]
 _PACKAGES = ("rex-schedules", "numpy", "jax", "jaxlib", "optax", "flax", "scikit-learn")
 _POINTS = 10  # of a learning curve
 _SAVE_EVERY = 300.0  # seconds between two saves of a cell's state
-_LOOK_EVERY = 0.5  # seconds between two looks at the clock
+_LOOK_EVERY = 1.0  # seconds between two looks at the clock
 
 
 @dataclass(frozen=True)

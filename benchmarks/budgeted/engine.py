@@ -36,8 +36,8 @@ class Programs(NamedTuple):
     """The compiled programs.
 
     start(seeds, rates) -> State, for seeds of shape (seeds,) and peak rates of shape (rates,
-    schedules); advance(State, T, until) -> State. validation(model) and test(model) -> the metric,
-    (seeds, rates, schedules).
+    schedules); advance(State, T, until) -> State, in the memory of the old one, which is no more.
+    validation(State) and test(State) -> the metric, (seeds, rates, schedules).
     """
 
     start: Callable[[ArrayLike, ArrayLike], State]
@@ -166,7 +166,7 @@ def programs(setting: Setting, optimizer: Optimizer, rules: Sequence[Rule]) -> P
         )
 
     # The examples are arguments: as constants, compilation would take its time over them.
-    @jax.jit
+    @partial(jax.jit, donate_argnames="state")
     def advance(
         train: Batch, validation: Batch, state: State, T: ArrayLike, until: ArrayLike
     ) -> State:

@@ -32,11 +32,13 @@ def pixels(*shape: int) -> Any:
     return RNG.integers(0, 256, shape, dtype=np.uint8)
 
 
+IMAGES = [(pixels(n, 32, 32, 3), RNG.integers(0, 10, n)) for n in (128, 500, 500)]
+
+
 def small_resnet() -> Setting:
     """One batch, always as it is: a few steps on it can only lower its loss."""
-    parts = [(pixels(n, 32, 32, 3), RNG.integers(0, 10, n)) for n in (128, 500, 500)]
-    few = tuple(column[:4] for column in parts[0])
-    return replace(resnet20(*parts, "noise"), train=few, batch_size=4, augment=as_it_is)
+    few = tuple(column[:4] for column in IMAGES[0])
+    return replace(resnet20(*IMAGES, "noise"), train=few, batch_size=4, augment=as_it_is)
 
 
 TEXT = "to be, or not to be: that is the question. " * 2000
@@ -67,18 +69,12 @@ def test_variants() -> None:
         settings.load("autoencoder")
 
 
-@pytest.mark.parametrize("batch_size", [0, 898])
-def test_a_batch_that_cannot_be_filled_is_refused(batch_size: int) -> None:
-    with pytest.raises(ValueError, match=rf"batch_size must be in \[1, 897\].*got {batch_size}"):
-        replace(digits(), batch_size=batch_size)
-
-
 @pytest.mark.parametrize("name", SMALL)
 def test_training(name: str) -> None:
     setting, optimizer, rate = SMALL[name]
     lanes = programs(setting, OPTIMIZERS[optimizer], [RULES["REX"]])
+    new = lanes.advance(lanes.start([0], [[rate]]), 12, 12)
     state = lanes.start([0], [[rate]])
-    new = lanes.advance(state, 12, 12)
 
     def loss(state: Any) -> float:
         model = jax.tree.map(lambda leaf: leaf[0, 0], state.model)
@@ -240,8 +236,7 @@ def test_roundings_and_updates_below_half_a_digit(rounding: str, low: float, hig
 
 
 def test_settings_of_the_paper() -> None:
-    setting, *_ = SMALL["resnet20_cifar10"]
-    original = resnet20(setting.train, setting.validation, setting.test, "")
+    original = resnet20(*IMAGES, "noise")
     assert (original.batch_size, original.epochs) == (128, 300)
 
 
@@ -253,6 +248,9 @@ def test_names_of_settings() -> None:
 
 
 def test_bad_settings_are_refused() -> None:
+    for size in (0, 898):  # A batch that cannot be filled.
+        with pytest.raises(ValueError, match=rf"batch_size must be in \[1, 897\].*got {size}"):
+            replace(digits(), batch_size=size)
     with pytest.raises(ValueError, match="must divide the 360 validation examples; got 7"):
         replace(digits(), evaluation_batch=7)
     with pytest.raises(ValueError, match="optimizers of SGDM, Adam, AdamW, GD; got 'Sgd'"):
