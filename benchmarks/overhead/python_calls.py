@@ -47,7 +47,7 @@ BY_HAND: Calls = {
     "REX written by hand": ("f(t, T)", rex_by_hand),
     "the same with 1 − t/T twice, as printed": ("f(t, T)", rex_as_printed),
     "the same with its parameter β": ("f(t, T)", rex_with_beta_by_hand),
-    "the same where t and T are as they should be": ("f(t, T)", rex_checked_by_hand),
+    "the same, if t and T are integers in range": ("f(t, T)", rex_checked_by_hand),
     "rex(t, T)": ("f(t, T)", rex),
     "Schedule(bind(rex, beta=0.9)), every 5 %": ("f(t, T)", EVERY_20TH),
 }

@@ -16,7 +16,7 @@ CALLS = 1000
 GROUPS = 1, 10, 100
 STEPS = 10_000_000
 PEAK = 0.1
-WARMUP = 10  # which is over when the first round begins to count
+WARMUP = 10  # over after the first few of a round's calls
 SHAPE = Schedule(end_value=0.01, warmup_steps=WARMUP)
 RATE = Schedule(peak_value=PEAK, end_value=0.01 * PEAK, warmup_steps=WARMUP)
 
