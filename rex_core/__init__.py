@@ -4,11 +4,16 @@ After "REX: Revisiting Budgeted Training with an Improved Schedule", arXiv 2107.
 """
 
 from rex_core.budget import WallClock, total_steps
+from rex_core.compose import Clamp, Join, Product, Restarts
+from rex_core.functions import bind
 from rex_core.plateau import Plateau, PlateauState
 from rex_core.presets import (
+    OneCycle,
     delayed_linear,
     demon,
+    noam,
     one_cycle,
+    range_test,
     step_decay,
     warmup_stable_decay,
 )
@@ -16,21 +21,29 @@ from rex_core.profiles import (
     constant,
     cosine,
     exponential,
+    geometric,
+    interpolate,
+    inverse_sqrt,
     linear,
+    logarithmic,
     one_minus_sqrt,
     polynomial,
     rex,
     step,
+    tanh,
 )
 from rex_core.replan import Replan
 from rex_core.sampling import at, every, every_fraction, every_step
-from rex_core.schedule import Join, Restarts, Schedule, bind
+from rex_core.schedule import Schedule
 from rex_core.spec import from_dict, register, to_dict
 
 __all__ = [
+    "Clamp",
     "Join",
+    "OneCycle",
     "Plateau",
     "PlateauState",
+    "Product",
     "Replan",
     "Restarts",
     "Schedule",
@@ -46,14 +59,21 @@ __all__ = [
     "every_step",
     "exponential",
     "from_dict",
+    "geometric",
+    "interpolate",
+    "inverse_sqrt",
     "linear",
+    "logarithmic",
+    "noam",
     "one_cycle",
     "one_minus_sqrt",
     "polynomial",
+    "range_test",
     "register",
     "rex",
     "step",
     "step_decay",
+    "tanh",
     "to_dict",
     "total_steps",
     "warmup_stable_decay",

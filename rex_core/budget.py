@@ -1,11 +1,14 @@
 """Budgets: epochs, samples and tokens counted in updates; seconds that a clock spends."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from rex_core.progress import ceiling, known_number, not_negative, positive, shortest
+from rex_core.arrays import shown
+from rex_core.boundary import meant
+from rex_core.ranges import COUNT, NOT_NEGATIVE, POSITIVE
 
 # What is divided, by what, for each unit of a budget.
 _SIZES = {
@@ -96,9 +99,9 @@ def total_steps(
             verb = "given" if needed else "left out"
             raise ValueError(f"{name} must be {verb} with {unit}; got {value!r}")
     if not isinstance(drop_last, bool):
-        raise ValueError(f"drop_last must be True or False; got {drop_last!r}")
-    accumulation = _count("accumulation", accumulation)
-    world_size = _count("world_size", world_size)
+        raise ValueError(f"drop_last must be True or False; got {shown(drop_last)}")
+    accumulation = COUNT.count("accumulation", accumulation)
+    world_size = COUNT.count("world_size", world_size)
     if unit == "tokens":
         for name, count in (("accumulation", accumulation), ("world_size", world_size)):
             if count != 1:
@@ -106,16 +109,15 @@ def total_steps(
                     f"{name} must be left out with tokens: tokens_per_step counts all of an "
                     f"update; got {count}"
                 )
-    size = _count(size_name, values[size_name])
-    batch = _count(batch_name, values[batch_name]) * world_size
-    batches = size // batch if drop_last else ceiling(1, batch, size)
+    size = COUNT.count(size_name, values[size_name])
+    batch = COUNT.count(batch_name, values[batch_name]) * world_size
+    batches = size // batch if drop_last else -(-size // batch)
     if batches == 0:
         raise ValueError(f"{size_name} must be >= {batch}, a full batch, if drop_last; got {size}")
-    updates = ceiling(1, accumulation, batches)
+    updates = -(-batches // accumulation)
     if unit != "epochs":
         return updates
-    share = shortest(known_number("epochs", epochs, "a finite number > 0", positive))
-    return ceiling(*share.as_integer_ratio(), updates)
+    return math.ceil(meant(POSITIVE.single("epochs", epochs)) * updates)
 
 
 class WallClock:
@@ -157,17 +159,18 @@ class WallClock:
     0.0
     """
 
-    __slots__ = ("_T", "_since", "_spent")
+    __slots__ = ("_T", "_reading")
 
     def __init__(self, seconds: Any) -> None:
-        self._T = float(known_number("seconds", seconds, "a finite number > 0", positive))
-        self._spent = 0.0
-        self._since: float | None = time.monotonic()
+        self._T = float(POSITIVE.single("seconds", seconds))
+        # What was spent, and since when more is, None in a pause: replaced as one, for threads.
+        self._reading: tuple[float, float | None] = 0.0, time.monotonic()
 
     @property
     def t(self) -> float:
         """Seconds spent."""
-        return self._spent if self._since is None else self._spent + time.monotonic() - self._since
+        spent, since = self._reading
+        return spent if since is None else spent + time.monotonic() - since
 
     @property
     def T(self) -> float:
@@ -176,12 +179,13 @@ class WallClock:
 
     def pause(self) -> None:
         """Stop the clock, unless it is stopped."""
-        self._spent, self._since = self.t, None
+        self._reading = self.t, None
 
     def resume(self) -> None:
         """Let the clock go on, unless it does."""
-        if self._since is None:
-            self._since = time.monotonic()
+        spent, since = self._reading
+        if since is None:
+            self._reading = spent, time.monotonic()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -189,7 +193,7 @@ class WallClock:
 
         One that was stopped before stays so afterwards.
         """
-        running = self._since is not None
+        running = self._is_running()
         self.pause()
         try:
             yield
@@ -208,19 +212,19 @@ class WallClock:
             ValueError: The state has no such time.
         """
         t = state_dict.get("t") if isinstance(state_dict, Mapping) else None
-        self._spent = float(
-            known_number("state_dict['t']", t, "a finite number >= 0", not_negative)
-        )
-        if self._since is not None:
-            self._since = time.monotonic()
+        spent = float(NOT_NEGATIVE.single("state_dict['t']", t))
+        self._reading = spent, time.monotonic() if self._is_running() else None
+
+    def _is_running(self) -> bool:
+        return self._reading[1] is not None
 
     def __getstate__(self) -> tuple[float, float, bool]:
         # Not the monotonic clock's reading, which means nothing after a boot or elsewhere.
-        return self._T, self.t, self._since is not None
+        return self._T, self.t, self._is_running()
 
     def __setstate__(self, state: tuple[float, float, bool]) -> None:
-        self._T, self._spent, running = state
-        self._since = time.monotonic() if running else None
+        self._T, spent, running = state
+        self._reading = spent, time.monotonic() if running else None
 
     def __repr__(self) -> str:
         return f"<WallClock: {self.t:.6g} of {self.T:.6g} seconds>"
@@ -229,7 +233,3 @@ class WallClock:
 def reading(budget: Any, t: Any) -> tuple[Any, Any]:
     """What a schedule is called with: the time of a `WallClock`, or t of a budget of steps."""
     return (budget.t, budget.T) if isinstance(budget, WallClock) else (t, budget)
-
-
-def _count(name: str, value: Any) -> int:
-    return int(known_number(name, value, "an integer >= 1", lambda v: (v >= 1) & (v % 1 == 0)))

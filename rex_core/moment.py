@@ -1,14 +1,22 @@
 """A moment between two steps, with the digits of what is left and of what is spent."""
 
+import math
 from typing import Any
+
+import numpy as np
+
+from rex_core import arrays
+from rex_core.arrays import Namespace, Real, is_integer, is_number
 
 
 class Moment:
     """whole + part: an integer, or an array of them, and a float, at most a half from 0.
 
     As one float32 it would have no digit of T - t left near the end of a long run. So integers are
-    subtracted from the integer, here too: `progress.minus`. Functions that are not this library's
-    get it `rounded`.
+    subtracted from the integer, here too: `minus`.
+
+    `minus` and `less` are no operators: torch.compile does not find those where the other operand
+    is a tensor or one of its symbols.
     """
 
     __slots__ = ("part", "whole")
@@ -17,9 +25,72 @@ class Moment:
         self.whole = whole
         self.part = part
 
-    def rounded(self) -> Any:
+    def rounded(self) -> Real:
         """The sum, a float."""
         return self.whole + self.part
 
     def __repr__(self) -> str:
         return f"Moment({self.whole!r}, {self.part!r})"
+
+
+Time = Real | Moment  # What t may be within the library.
+
+
+def parts(value: Time) -> tuple[Real, Real]:
+    """The whole and the part of a `Moment`, or of a whole step."""
+    return (value.whole, value.part) if value.__class__ is Moment else (value, 0.0)
+
+
+def less(a: Time, b: Time) -> Any:
+    """Whether a < b."""
+    if Moment not in (a.__class__, b.__class__):
+        return a < b
+    (a, a_part), (b, b_part) = parts(a), parts(b)
+    return a - b < b_part - a_part
+
+
+def minus(a: Time, b: Time, xp: Namespace) -> Time:
+    """A - b; a float if one of them is."""
+    if Moment not in (a.__class__, b.__class__):
+        return a - b
+    (a, a_part), (b, b_part) = parts(a), parts(b)
+    whole, part = a - b, a_part - b_part
+    return Moment(whole, part) if is_integer(whole, xp) else as_float(whole, xp) + part
+
+
+def where(condition: Any, a: Time, b: Time, xp: Namespace) -> Time:
+    """Elementwise choice among moments, steps and floats."""
+    if isinstance(condition, bool):
+        return a if condition else b
+    if Moment in (a.__class__, b.__class__):
+        (a, a_part), (b, b_part) = parts(a), parts(b)
+        return Moment(arrays.where(condition, a, b, xp), arrays.where(condition, a_part, b_part, xp))
+    return arrays.where(condition, a, b, xp)
+
+
+def clamp(t: Time, T: Time, xp: Namespace) -> Time:
+    """A moment, kept in [0, T]."""
+    if xp is math:
+        return type(T)(0) if less(t, 0) else T if less(T, t) else t
+    return where(less(t, T), where(less(0, t), t, 0, xp), T, xp)
+
+
+def last_step(t: Time, xp: Namespace) -> Real:
+    """The last whole step of a `Moment`, which is all that a boundary needs to know; else t."""
+    if t.__class__ is not Moment:
+        return t
+    early = t.part < 0
+    return t.whole - (early if xp is math else xp.astype(early, t.whole.dtype))
+
+
+def as_float(value: Time, xp: Namespace) -> Real:
+    """A value in the dtype of the result."""
+    if value.__class__ is Moment:
+        return as_float(value.whole, xp) + value.part
+    if isinstance(value, arrays.NUMPY):
+        return value.astype(np.float64) if value.dtype.kind in "iu" else value
+    if xp is not math and not is_number(value) and is_integer(value, xp):
+        return xp.astype(value, arrays.default_dtypes(xp)["real floating"])
+    return value
+
+

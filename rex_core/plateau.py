@@ -2,25 +2,34 @@
 
 import math
 import sys
-from dataclasses import dataclass, fields
-from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
-from rex_core.progress import (
+from rex_core.arrays import (
     NUMPY,
-    check,
+    Namespace,
+    Real,
     default_dtypes,
     is_array,
     is_number,
     is_torch,
     namespace,
-    not_negative,
-    plain,
+    shown,
+    standard,
     where,
 )
-from rex_core.schedule import call_repr
+from rex_core.ranges import NOT_NEGATIVE, SHARE_OR_ALL, Range
+from rex_core.values import Value
 
 _LARGEST = 2**31 - 1
+_COUNT = Range(0, _LARGEST, integers=True)
+_RANGES = {
+    "factor": Range(0, 1, "()"),
+    "threshold": NOT_NEGATIVE,
+    "min_scale": SHARE_OR_ALL,
+    "patience": _COUNT,
+    "cooldown": _COUNT,
+}
+_WORDS = {"threshold_mode": ("rel", "abs"), "mode": ("min", "max")}
 
 
 class PlateauState(NamedTuple):
@@ -41,8 +50,7 @@ class PlateauState(NamedTuple):
     cooldown_left: Any
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True, repr=False, kw_only=True)
-class Plateau:
+class Plateau(Value):
     """Decay on plateau: the scale of the rate falls when a metric has stopped improving.
 
     A metric is better than the best so far where::
@@ -95,26 +103,45 @@ class Plateau:
     multiples of 5 epochs.
     """
 
-    factor: Any = 0.1
-    patience: Any = 10
-    threshold: Any = 1e-4
-    threshold_mode: Literal["rel", "abs"] = "rel"
-    mode: Literal["min", "max"] = "min"
-    cooldown: Any = 0
-    min_scale: Any = 0.0
+    factor: Real
+    patience: Real
+    threshold: Real
+    threshold_mode: Literal["rel", "abs"]
+    mode: Literal["min", "max"]
+    cooldown: Real
+    min_scale: Real
 
-    def __post_init__(self) -> None:
-        check("factor", self.factor, "in (0, 1)", lambda f: (f > 0) & (f < 1))
-        check("threshold", self.threshold, "a finite number >= 0", not_negative)
-        check("min_scale", self.min_scale, "in [0, 1]", lambda s: (s >= 0) & (s <= 1))
-        for name in ("patience", "cooldown"):
-            check(name, getattr(self, name), f"an integer in [0, {_LARGEST}]", _is_count)
-        for name, accepted in (("threshold_mode", ("rel", "abs")), ("mode", ("min", "max"))):
-            value = getattr(self, name)
-            if not isinstance(value, str) or value not in accepted:
-                raise ValueError(f"{name} must be one of {', '.join(accepted)}; got {value!r}")
-        for item in fields(self):
-            object.__setattr__(self, item.name, plain(getattr(self, item.name)))
+    def __init__(
+        self,
+        *,
+        factor: Real = 0.1,
+        patience: Real = 10,
+        threshold: Real = 1e-4,
+        threshold_mode: Literal["rel", "abs"] = "rel",
+        mode: Literal["min", "max"] = "min",
+        cooldown: Real = 0,
+        min_scale: Real = 0.0,
+    ) -> None:
+        fields: dict[str, Any] = {
+            "factor": factor,
+            "patience": patience,
+            "threshold": threshold,
+            "threshold_mode": threshold_mode,
+            "mode": mode,
+            "cooldown": cooldown,
+            "min_scale": min_scale,
+        }
+        for name, accepted in _RANGES.items():
+            accepted.check(name, fields[name])
+            fields[name] = accepted.stored(fields[name])
+            if accepted is _COUNT and not _is_integral(fields[name]):
+                raise ValueError(f"{name} must be {accepted}; got {shown(fields[name])}")
+        for name, words in _WORDS.items():
+            if not isinstance(fields[name], str) or fields[name] not in words:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(words)}; got {shown(fields[name])}"
+                )
+        self._set(**fields)
 
     def init(self, like: Any = 0.0) -> PlateauState:
         """The state before the first metric.
@@ -168,7 +195,7 @@ class Plateau:
         if not isinstance(state, PlateauState):
             raise ValueError(
                 "state must be the PlateauState that init or update returned, or made of its "
-                f"fields, PlateauState(**fields); got {state!r}"
+                f"fields, PlateauState(**fields); got {shown(state)}"
             )
         metric = _checked("metric", metric)
         best, scale = _checked("state.best", state.best), _checked("state.scale", state.scale)
@@ -194,9 +221,6 @@ class Plateau:
             cooldown_left=where(reduce, cooldown, where(cooling, cooldown_left - 1, 0, xp), xp),
         )
 
-    def __repr__(self) -> str:
-        return call_repr(self)
-
 
 def _checked(name: str, metric: Any) -> Any:
     """The metric as a Python float, or as an array, which holds on to no graph of PyTorch's."""
@@ -209,7 +233,7 @@ def _checked(name: str, metric: Any) -> Any:
             return number.detach() if is_torch(number) else number
     raise ValueError(
         f"{name} must be a real number, NaN and infinities included, or an array of them; "
-        f"got {metric!r}"
+        f"got {shown(metric)}"
     )
 
 
@@ -222,25 +246,27 @@ def _checked_count(name: str, count: Any) -> Any:
         valid = is_array(count) and namespace(count).isdtype(count.dtype, "integral")
     if not valid:
         raise ValueError(
-            f"{name} must be an integer in [0, {_LARGEST}], or an array of them; got {count!r}"
+            f"{name} must be an integer in [0, {_LARGEST}], or an array of them; got {shown(count)}"
         )
     return count
 
 
 def _plain(value: Any) -> Any:
     """NumPy's single numbers as Python's: a mean is one, and a checkpoint should hold none."""
+    value = standard(value)
     single = isinstance(value, NUMPY) and value.ndim == 0 and value.dtype.kind in "iuf"
     return value.item() if single else value
 
 
-def _is_count(value: Any) -> Any:
-    integral = isinstance(value, int) if is_number(value) else value.dtype.kind in "iu"
-    return integral and (value >= 0) & (value <= _LARGEST)
+def _is_integral(value: Real) -> bool:
+    if is_number(value):
+        return isinstance(value, int)
+    return bool(namespace(value).isdtype(value.dtype, "integral"))
 
 
 def _unify(
     reals: tuple[Any, ...], counts: tuple[Any, ...]
-) -> tuple[tuple[Any, ...], tuple[Any, ...], ModuleType]:
+) -> tuple[tuple[Any, ...], tuple[Any, ...], Namespace]:
     """Python numbers as they are, if all are; else arrays of one library, floats and counts.
 
     The first two of the reals, metric and best, decide how wide the floats are.
@@ -264,7 +290,7 @@ def _unify(
     )
 
 
-def _dtypes(xp: ModuleType, *arrays: Any) -> tuple[Any, Any]:
+def _dtypes(xp: Namespace, *arrays: Any) -> tuple[Any, Any]:
     """The dtypes of metrics and of counts."""
     defaults = default_dtypes(xp)
     floats = [array for array in arrays if xp.isdtype(array.dtype, "real floating")]

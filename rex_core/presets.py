@@ -1,13 +1,34 @@
 """The schedules that have a name: settings of `rex_core.Schedule`, and nothing more."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
-from rex_core.profiles import linear, one_minus_sqrt, rex, step
-from rex_core.progress import anything, check, is_number, plain, proper, shortest
-from rex_core.schedule import Function, Schedule, bind
+from rex_core.arrays import Real, shown
+from rex_core.boundary import Milestone
+from rex_core.functions import PRESETS, Function, bind
+from rex_core.profiles import (
+    geometric,
+    inverse_sqrt,
+    linear,
+    one_minus_sqrt,
+    rex,
+    step,
+)
+from rex_core.ranges import ANY, POSITIVE, SHARE
+from rex_core.schedule import Schedule
+from rex_core.values import Value
+
+P = TypeVar("P", bound=Callable[..., Any])
 
 
-def demon(init_value: Any = 0.9) -> Schedule:
+def preset(function: P) -> P:
+    """Let `from_dict` call a preset by its name."""
+    PRESETS[function.__name__] = function
+    return function
+
+
+@preset
+def demon(init_value: Real = 0.9) -> Schedule:
     """Demon, decaying momentum: β_t = β₀·r / ((1 - β₀) + β₀·r), with r = (T - t)/T.
 
     The same curve as `rex_core.rex` with β = β₀, times β₀.
@@ -27,14 +48,14 @@ def demon(init_value: Any = 0.9) -> Schedule:
     Source: Chen, Wolfe, Li, Kyrillidis, "Demon: Improved Neural Network Training with Momentum
     Decay", arXiv 1910.04952.
     """
-    check("init_value", init_value, "in [0, 1)", proper)
+    SHARE.check("init_value", init_value)
     return Schedule(bind(rex, beta=init_value), peak_value=init_value)
 
 
-class OneCycle(NamedTuple):
-    """What `one_cycle` returns.
+class OneCycle(Value):
+    """A pair of schedules, what `one_cycle` returns: ``lr, momentum = one_cycle(0.1)``.
 
-    Attributes:
+    Args:
         lr: The schedule of the learning rate.
         momentum: The schedule of the momentum (or of Adam's b1).
     """
@@ -42,16 +63,26 @@ class OneCycle(NamedTuple):
     lr: Schedule
     momentum: Schedule
 
+    def __init__(self, lr: Schedule, momentum: Schedule) -> None:
+        for name, schedule in (("lr", lr), ("momentum", momentum)):
+            if not isinstance(schedule, Schedule):
+                raise ValueError(f"{name} must be a Schedule; got {shown(schedule)}")
+        self._set(lr=lr, momentum=momentum)
 
+    def __iter__(self) -> Iterator[Schedule]:
+        return iter((self.lr, self.momentum))
+
+
+@preset
 def one_cycle(
-    peak_value: Any = 1.0,
+    peak_value: Real = 1.0,
     *,
-    init_value: Any = None,
-    end_value: Any = None,
-    warmup_ratio: Any = 0.5,
-    profile: Function = linear,
-    max_momentum: Any = 0.95,
-    min_momentum: Any = 0.85,
+    init_value: Real | None = None,
+    end_value: Real | None = None,
+    warmup_ratio: Real = 0.5,
+    profile: Function | str = linear,
+    max_momentum: Real = 0.95,
+    min_momentum: Real = 0.85,
 ) -> OneCycle:
     """OneCycle: the rate rises and falls once, the momentum falls and rises, its mirror image.
 
@@ -81,9 +112,9 @@ def one_cycle(
     Source: Smith, "A disciplined approach to neural network hyper-parameters: Part 1",
     arXiv 1803.09820; the numbers, arXiv 2107.04197 (REX).
     """
-    check("peak_value", peak_value, "a finite number", anything)
-    check("max_momentum", max_momentum, "a finite number", anything)
-    check("min_momentum", min_momentum, "a finite number", anything)
+    ANY.check("peak_value", peak_value)
+    ANY.check("max_momentum", max_momentum)
+    ANY.check("min_momentum", min_momentum)
     lr = Schedule(
         profile,
         peak_value=peak_value,
@@ -103,63 +134,67 @@ def one_cycle(
     return OneCycle(lr, momentum)
 
 
+@preset
 def warmup_stable_decay(
-    peak_value: Any = 1.0,
+    peak_value: Real = 1.0,
     *,
-    warmup_ratio: float = 0.05,
-    decay_ratio: float = 0.2,
-    profile: Function = one_minus_sqrt,
-    end_value: Any = 0.0,
+    warmup_ratio: Real | None = None,
+    warmup_steps: Real | None = None,
+    decay_ratio: Real | None = None,
+    decay_steps: Real | None = None,
+    profile: Function | str = one_minus_sqrt,
+    end_value: Real = 0.0,
 ) -> Schedule:
     """Warmup-stable-decay, the trapezoid: a short rise, a long plateau, a cooldown.
 
     Args:
         peak_value: The rate of the plateau.
-        warmup_ratio: The share of the budget that the rise takes, in [0, 1).
-        decay_ratio: The share of the budget that the cooldown takes, in (0, 1].
+        warmup_ratio: The share of the budget that the rise takes, in [0, 1); 0.05 by default.
+        warmup_steps: The steps that it takes, in place of a share.
+        decay_ratio: The share of the budget that the cooldown takes, in (0, 1]; 0.2 by default.
+        decay_steps: The steps that it takes, in place of a share.
         profile: The curve of the cooldown.
         end_value: The rate at t = T, if the profile ends at 0.
 
     Returns:
-        The schedule; its plateau takes what the other two shares leave.
+        The schedule; its plateau takes what the other two leave.
 
     Raises:
-        ValueError: A share out of range, or more than the whole budget in the two.
+        ValueError: What `rex_core.Schedule` refuses.
 
     >>> schedule = warmup_stable_decay(0.1, warmup_ratio=0.1)
     >>> [round(schedule(t, 100), 4) for t in (0, 5, 10, 80, 90, 100)]
     [0.0, 0.05, 0.1, 0.1, 0.0293, 0.0]
+    >>> warmup_stable_decay(0.1, warmup_steps=500, decay_steps=2000)(8500, 10_000)
+    0.05
 
     Source: Hu et al., "MiniCPM", arXiv 2404.06395; the cooldown, Hägele et al.,
     arXiv 2405.18392.
     """
-    warmup_ratio, decay_ratio = plain(warmup_ratio), plain(decay_ratio)
-    if not is_number(warmup_ratio) or not proper(warmup_ratio):
-        raise ValueError(f"warmup_ratio must be a number in [0, 1); got {warmup_ratio!r}")
-    if not is_number(decay_ratio) or not 0 < decay_ratio <= 1:
-        raise ValueError(f"decay_ratio must be a number in (0, 1]; got {decay_ratio!r}")
-    hold_ratio = 1 - shortest(warmup_ratio) - shortest(decay_ratio)
-    if hold_ratio < 0:
-        raise ValueError(
-            f"warmup_ratio + decay_ratio must be at most 1; got {warmup_ratio!r} + {decay_ratio!r}"
-        )
+    if warmup_ratio is None:
+        warmup_ratio = 0.05 if warmup_steps is None else 0.0
+    if decay_ratio is None and decay_steps is None:
+        decay_ratio = 0.2
     return Schedule(
         profile,
         peak_value=peak_value,
         end_value=end_value,
         warmup_ratio=warmup_ratio,
-        hold_ratio=float(hold_ratio),
+        warmup_steps=0 if warmup_steps is None else warmup_steps,
+        decay_ratio=decay_ratio,
+        decay_steps=decay_steps,
     )
 
 
+@preset
 def step_decay(
-    peak_value: Any = 1.0, *, milestones: Any = (0.5, 0.75), factor: Any = 0.1
+    peak_value: Real = 1.0, *, milestones: Sequence[Milestone] = (0.5, 0.75), factor: Real = 0.1
 ) -> Schedule:
     """Step decay: the rate times factor at each milestone.
 
     Args:
         peak_value: The rate before the first milestone.
-        milestones: Increasing fractions of the budget, in (0, 1]; (0.3, 0.6, 0.9) is 30-60-90.
+        milestones: Increasing places, as those of `rex_core.step`; (0.3, 0.6, 0.9) is 30-60-90.
         factor: The factor at each milestone, in [0, 1].
 
     Returns:
@@ -176,7 +211,8 @@ def step_decay(
     return Schedule(bind(step, milestones=milestones, factor=factor), peak_value=peak_value)
 
 
-def delayed_linear(peak_value: Any = 1.0, *, delay: Any = 0.5, end_value: Any = 0.0) -> Schedule:
+@preset
+def delayed_linear(peak_value: Real = 1.0, *, delay: Real = 0.5, end_value: Real = 0.0) -> Schedule:
     """Delayed linear decay: constant for a share of the budget, then linear.
 
     Args:
@@ -195,5 +231,63 @@ def delayed_linear(peak_value: Any = 1.0, *, delay: Any = 0.5, end_value: Any = 
 
     Source: arXiv 2107.04197 (REX), "linear delayed X %".
     """
-    check("delay", delay, "in [0, 1)", proper)
+    SHARE.check("delay", delay)
     return Schedule(linear, peak_value=peak_value, end_value=end_value, hold_ratio=delay)
+
+
+@preset
+def noam(peak_value: Real = 1.0, *, warmup_steps: int = 4000) -> Schedule:
+    """Noam, the Transformer's schedule: a linear warmup, then the inverse square root of the step.
+
+    ::
+
+        peak_value · min(t / warmup_steps, √(warmup_steps / t))
+
+    The paper writes model_size^-½ · min(t^-½, t · warmup_steps^-1.5). That is a peak_value of
+    (model_size · warmup_steps)^-½.
+
+    Args:
+        peak_value: The rate at the end of warmup.
+        warmup_steps: The steps of the warmup, an integer >= 1.
+
+    Returns:
+        The schedule. Its value at t does not depend on T, which must be above warmup_steps.
+
+    Raises:
+        ValueError: What `rex_core.Schedule` refuses.
+
+    >>> schedule = noam(0.1, warmup_steps=100)
+    >>> [round(schedule(t, 1000), 4) for t in (0, 50, 100, 400, 900)]
+    [0.0, 0.05, 0.1, 0.05, 0.0333]
+
+    Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, arXiv 1706.03762, equation 3.
+    """
+    profile = bind(inverse_sqrt, timescale=warmup_steps)
+    return Schedule(profile, peak_value=peak_value, warmup_steps=warmup_steps)
+
+
+@preset
+def range_test(low: Real = 1e-6, high: Real = 1.0) -> Schedule:
+    """The range test for a peak: a geometric rise, low · (high/low)^(t/T).
+
+    Train once with it. A good peak is somewhat below the rate at which the loss begins to rise.
+
+    Args:
+        low: The rate at t = 0, > 0.
+        high: The rate at t = T, > 0, with high/low in [1e-30, 1e30].
+
+    Returns:
+        The schedule.
+
+    Raises:
+        ValueError: A value out of range.
+
+    >>> [round(range_test(0.001, 10.0)(t, 4), 4) for t in range(5)]
+    [0.001, 0.01, 0.1, 1.0, 10.0]
+
+    Source: Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
+    arXiv 1506.01186, with a geometric rise in place of the linear one.
+    """
+    POSITIVE.check("low", low)
+    POSITIVE.check("high", high)
+    return Schedule(bind(geometric, ratio=high / low), peak_value=low)

@@ -1,49 +1,39 @@
 """The profiles: which curve a schedule follows from 1, at the start of the budget, to its end.
 
 Every profile is a pure function ``(t, T, **params) -> factor``. t is how much of the budget is
-spent, T the whole budget, in one unit (steps, samples, tokens, seconds). All of them share these
-rules:
+spent, T the whole budget, in one unit (steps, samples, tokens, seconds). What stands here is the
+formula of each, of what is left and what is spent; `rex_core.door` makes the function of it. All of
+them share these rules:
 
-* Python numbers in, a Python float out; arrays (NumPy, JAX, PyTorch, ...) in, that library's floats
-  out, elementwise and broadcast over t, T and the numeric parameters; any of them may be traced.
-* 1 at t = 0; outside [0, T] the value is held at the end it passed.
+* Python numbers give a Python float. Arrays (NumPy, JAX, PyTorch, ...) give floats of that library,
+  elementwise and broadcast over t, T and the numeric parameters. Any of them may be traced.
+* The factor is 1 at t = 0. Outside [0, T] it is held at the end that t has passed.
 * Bad values raise `ValueError`: a T that is not positive, NaN, infinities, parameters out of range.
-  Traced values cannot be checked; they never give NaN, and a T that is no budget counts as spent.
-* Within 4 ulp (rex, linear, step, constant) or 8 ulp (the others; polynomial up to power 3,
-  exponential up to γ = 10) of the exact value, in the dtype of the result, for integers up to
-  2^31 - 1, the last steps included. So the value falls, or rises by an ulp where two steps differ
-  by less than that.
+  Traced values cannot be checked. They never give NaN, and a T that is no budget counts as spent.
+* For integers up to 2^31 - 1, the last steps included, the factor is within 4 ulp (rex, linear,
+  step, constant) or 8 ulp (the others; polynomial and cosine up to power 3, exponential up to
+  γ = 10) of the exact value, in the dtype of the result. Where two neighbouring steps differ by
+  less than that, the second may be the larger one.
 """
 
 import math
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
-from rex_core.progress import (
-    as_float,
-    blockwise,
-    boundaries,
-    check,
-    check_fractions,
-    completed,
-    floats_if_exact,
-    floor,
-    is_long,
-    less,
-    measure,
-    quotient,
-    ratio,
-    spend,
-    unify,
-    where,
-)
+from rex_core.arrays import Namespace, Number, Real, is_integer, is_number
+from rex_core.boundary import Milestone, Milestones, places
+from rex_core.door import profile
+from rex_core.moment import Time, as_float, last_step, parts, where
+from rex_core.progress import floor, product, quotient, ratio, share, total
+from rex_core.ranges import SHARE_OR_ALL, Range
+from rex_core.table import Table, looked_up
 
-_PAPER = 0.5
 _QUARTER_TURN = math.pi / 2
-_BEYOND = 2**1023  # Where integers have no float.
+_POWER = Range(0, 1e30, "(]")
+_K_DECAY = Range(1e-3, 1e3)
 
 
-def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
+@profile(beta=Range(-1e30, 1, "[)"))
+def rex(left: Time, spent: Time, xp: Namespace, *, beta: Real = 0.5) -> Real:
     """REX, the reflected exponential: r / ((1 - β) + β·r), with r = (T - t)/T the fraction left.
 
     β = ½ is the paper's curve, 0 is linear, 0.9 is what several ports call REX; the larger β, the
@@ -69,23 +59,11 @@ def rex(t: Any, T: Any, *, beta: Any = _PAPER) -> Any:
     MLSys 2022, arXiv 2107.04197; the curve with β, Chen, Wolfe, Li, Kyrillidis, "Demon",
     arXiv 1910.04952, the formula of β_t divided by β₀.
     """
-    if beta is _PAPER and t.__class__ is int is T.__class__ and 0 <= t < T:
-        left: Any = T - t
-        return 2 * left / (left + T)
-    known = check("beta", beta, "in [-1e30, 1)", _below_one)
-    if known and t.__class__ is int is T.__class__ and 0 <= t < T < _BEYOND:
-        left, spent, xp = T - t, t, math
-    elif is_long(t, T, beta):
-        return blockwise(partial(rex, beta=beta), t, T)
-    else:
-        left, spent, xp, beta = measure(floats_if_exact(t, T), T, beta)
-        left, spent = as_float(left, xp), as_float(spent, xp)
-    rest = where(beta < 1, 1.0 - beta, 1e-30, xp) * spent
-    rest += left
-    return left / rest
+    return left / (left + (1.0 - beta) * spent)
 
 
-def linear(t: Any, T: Any) -> Any:
+@profile()
+def linear(left: Time, spent: Time, xp: Namespace) -> Real:
     """Linear decay: r = (T - t)/T, the fraction left.
 
     Args:
@@ -104,42 +82,42 @@ def linear(t: Any, T: Any) -> Any:
     Source: Li, Yumer, Ramanan, "Budgeted Training: Rethinking Deep Neural Network Training Under
     Resource Constraints", ICLR 2020, arXiv 1905.04753.
     """
-    if t.__class__ is int and T.__class__ is int and 0 <= t < T < _BEYOND:
-        return (T - t) / T
-    left, spent, xp = measure(t, T)
-    return ratio(left, spent, xp)
+    return left / (left + spent)
 
 
-def cosine(t: Any, T: Any) -> Any:
-    """Cosine decay: ½(1 + cos(π·t/T)), computed as sin²(π/2·r), which keeps its digits near t = T.
+@profile(integers=True, power=_POWER, k=_K_DECAY)
+def cosine(left: Time, spent: Time, xp: Namespace, *, power: Real = 1.0, k: Real = 1.0) -> Real:
+    """Cosine decay: (½(1 + cos(π·t/T)))^power, computed as sin²(π/2·r)^power, with r = (T - t)/T.
+
+    The sine keeps its digits near t = T, where 1 + cos has none left.
 
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
+        power: The exponent, in (0, 1e30]; any shape that broadcasts with t. ½ is the half cosine,
+            cos(π/2·t/T). The bound on the error holds up to power 3.
+        k: The exponent of k-decay, in [1e-3, 1e3]: (t/T)^k takes the place of t/T. 1 is none.
 
     Returns:
         The factor, in [0, 1], from 1 at t = 0 to exactly 0 at t = T, with no rebound after it.
 
     Raises:
-        ValueError: t is not finite, or T is not a positive finite number.
+        ValueError: t is not finite, T is not a positive finite number, a parameter is out of range.
 
     >>> [round(cosine(t, 4), 4) for t in range(6)]
     [1.0, 0.8536, 0.5, 0.1464, 0.0, 0.0]
 
     Source: Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017,
-    arXiv 1608.03983, equation 5, without restarts.
+    arXiv 1608.03983, equation 5, without restarts; k, Zhang, Li, "k-decay: A New Method for
+    Learning Rate Schedule", arXiv 2004.05909.
     """
-    if t.__class__ is int is T.__class__ and 0 <= t < T < _BEYOND:
-        share, xp = (T - t) / T, math
-    else:
-        left, spent, xp = measure(t, T)
-        coarse, fine = quotient(left, spent, xp)
-        share = coarse + fine
-    sine = xp.sin(_QUARTER_TURN * share)
-    return sine * sine
+    sine = xp.sin(_QUARTER_TURN * _fraction_left(left, spent, xp, k))
+    factor = sine * sine
+    return factor if _is_one(power) else _raised(factor, power, xp)
 
 
-def exponential(t: Any, T: Any, *, gamma: Any = 3.0) -> Any:
+@profile(integers=True, gamma=Range(0, 1e30))
+def exponential(left: Time, spent: Time, xp: Namespace, *, gamma: Real = 3.0) -> Real:
     """Exponential decay: exp(-γ·t/T). It ends at exp(-γ), not at 0.
 
     Args:
@@ -159,19 +137,36 @@ def exponential(t: Any, T: Any, *, gamma: Any = 3.0) -> Any:
 
     Source: arXiv 2107.04197 (REX), which runs γ = 3.
     """
-    check("gamma", gamma, "in [0, 1e30]", lambda g: (g >= 0) & (g <= 1e30))
-    left, spent, xp, gamma = measure(t, T, gamma)
-    coarse, fine = quotient(spent, left, xp)
-    # An error of the exponent is a relative error of the result. whole·coarse is exact and the rest
-    # of the exponent small; expm1, because XLA would merge a product of two exp into one of the
-    # rounded sum. The rest is beyond 60 only where the factor is below exp(-100).
-    whole = floor(gamma + 0.5, xp)
-    rest = (whole - gamma) * coarse - gamma * fine
-    factor = xp.exp(-whole * coarse)
-    return factor + factor * xp.expm1(where(rest < 60, rest, 60.0, xp))
+    return _exp(spent, left, xp, gamma)
 
 
-def polynomial(t: Any, T: Any, *, power: Any = 2.0) -> Any:
+@profile(integers=True, ratio=Range(1e-30, 1e30))
+def geometric(left: Time, spent: Time, xp: Namespace, *, ratio: Real) -> Real:
+    """Geometric change: ratio^(t/T). It ends at ratio, and rises if that is above 1.
+
+    Args:
+        t: How much of the budget is spent; any shape.
+        T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
+        ratio: The factor at t = T, in [1e-30, 1e30]; any shape that broadcasts with t.
+
+    Returns:
+        The factor, from 1 at t = 0 to ratio at t = T.
+
+    Raises:
+        ValueError: t is not finite, T is not a positive finite number, ratio is out of range.
+
+    >>> [round(geometric(t, 4, ratio=16), 4) for t in range(6)]
+    [1.0, 2.0, 4.0, 8.0, 16.0, 16.0]
+
+    Source: Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv 1506.01186 (the
+    range test, there with a linear rise).
+    """
+    logarithm = math.log(ratio) if is_number(ratio) else xp.log(ratio)
+    return _exp(spent, left, xp, -logarithm)
+
+
+@profile(integers=True, power=_POWER, k=_K_DECAY)
+def polynomial(left: Time, spent: Time, xp: Namespace, *, power: Real = 2.0, k: Real = 1.0) -> Real:
     """Polynomial decay: r^power, with r = (T - t)/T the fraction left.
 
     Args:
@@ -179,28 +174,25 @@ def polynomial(t: Any, T: Any, *, power: Any = 2.0) -> Any:
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
         power: The exponent, in (0, 1e30]; any shape that broadcasts with t. The bound on the error
             holds up to power 3, and its errors grow with the power.
+        k: The exponent of k-decay, in [1e-3, 1e3]: (t/T)^k takes the place of t/T. 1 is none.
 
     Returns:
         The factor, in [0, 1], from 1 at t = 0 to exactly 0 at t = T.
 
     Raises:
-        ValueError: t is not finite, T is not a positive finite number, power is not in (0, 1e30].
+        ValueError: t is not finite, T is not a positive finite number, a parameter is out of range.
 
     >>> [polynomial(t, 4) for t in range(6)]
     [1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]
 
-    Source: Chen et al., "DeepLab", arXiv 1606.00915 ("poly" with power 0.9).
+    Source: Chen et al., "DeepLab", arXiv 1606.00915 ("poly" with power 0.9); k,
+    arXiv 2004.05909.
     """
-    check("power", power, "in (0, 1e30]", lambda p: (p > 0) & (p <= 1e30))
-    left, spent, xp, power = measure(t, T, power)
-    coarse, fine = quotient(left, spent, xp)
-    base = where(less(0, left), coarse + fine, 1.0, xp)
-    # A power that is no float32 would be rounded to one, and log(r) amplifies that.
-    digits = power % 2.0**-16
-    return where(less(0, left), base ** (power - digits) * base**digits, 0.0, xp)
+    return _raised(_fraction_left(left, spent, xp, k), power, xp)
 
 
-def one_minus_sqrt(t: Any, T: Any) -> Any:
+@profile()
+def one_minus_sqrt(left: Time, spent: Time, xp: Namespace) -> Real:
     """The cooldown of warmup-stable-decay: 1 - √(t/T), computed as r / (1 + √(t/T)).
 
     Args:
@@ -219,20 +211,108 @@ def one_minus_sqrt(t: Any, T: Any) -> Any:
     Source: Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
     Durations", NeurIPS 2024, arXiv 2405.18392.
     """
-    left, spent, xp = measure(t, T)
-    root = xp.sqrt(where(less(0, spent), ratio(spent, left, xp), 1.0, xp))
-    return ratio(left, spent, xp) / (1.0 + where(less(0, spent), root, 0.0, xp))
+    fraction = left + spent
+    return left / fraction / (1.0 + xp.sqrt(spent / fraction))
 
 
-def step(t: Any, T: Any, *, milestones: Any = (0.5, 0.75), factor: Any = 0.1) -> Any:
-    """Step decay: factor to the power of the number of milestones passed.
+@profile(timescale=Range(0, 1e30, "(]"))
+def inverse_sqrt(left: Time, spent: Time, xp: Namespace, *, timescale: Real) -> Real:
+    """Inverse square root decay: 1 / √(1 + t/timescale). The budget has no say in it.
 
-    A milestone p is passed at the first step t with t >= p·T, found exactly.
+    After `Schedule`'s ``warmup_steps=timescale`` it is the decay of Noam and fairseq: √(timescale /
+    step), with the step counted from the start of the run.
 
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
-        milestones: Increasing fractions of the budget, in (0, 1]; (0.3, 0.6, 0.9) is 30-60-90.
+        timescale: In the unit of t, in (0, 1e30]; any shape that broadcasts with t.
+
+    Returns:
+        The factor, in (0, 1], from 1 at t = 0 to 1 / √(1 + T/timescale) at t = T.
+
+    Raises:
+        ValueError: t is not finite, T is not a positive finite number, timescale is out of range.
+
+    >>> [round(inverse_sqrt(t, 800, timescale=100), 4) for t in (0, 300, 800, 900)]
+    [1.0, 0.5, 0.3333, 0.3333]
+
+    Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, arXiv 1706.03762, equation 3.
+    """
+    return 1.0 / xp.sqrt(1.0 + spent / timescale)
+
+
+@profile()
+def logarithmic(left: Time, spent: Time, xp: Namespace) -> Real:
+    """Logarithmic decay: log(1 + T - t) / log(1 + T), with t and T in steps.
+
+    As a ``warmup_profile`` it is the warmup of DeepSpeed, whose ``warmup_num_steps`` is
+    ``warmup_steps + 1`` here.
+
+    Args:
+        t: How much of the budget is spent; any shape.
+        T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
+
+    Returns:
+        The factor, in [0, 1], from 1 at t = 0 to exactly 0 at t = T.
+
+    Raises:
+        ValueError: t is not finite, or T is not a positive finite number.
+
+    >>> [round(logarithmic(t, 7), 4) for t in (0, 4, 6, 7)]
+    [1.0, 0.6667, 0.3333, 0.0]
+
+    Source: DeepSpeed's WarmupLR, ``warmup_type="log"``.
+    """
+    return xp.log1p(left) / xp.log1p(left + spent)
+
+
+@profile(lower=Range(-40, 40), upper=Range(-40, 40))
+def tanh(left: Time, spent: Time, xp: Namespace, *, lower: Real = -7.0, upper: Real = 3.0) -> Real:
+    """Hyperbolic tangent decay: ½(1 - tanh(lower + (upper - lower)·t/T)).
+
+    It starts a little below 1 and ends a little above 0.
+
+    Args:
+        t: How much of the budget is spent; any shape.
+        T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
+        lower: The argument at t = 0, in [-40, 40]; any shape that broadcasts with t.
+        upper: The argument at t = T, in [-40, 40]; any shape that broadcasts with t.
+
+    Returns:
+        The factor, in [0, 1].
+
+    Raises:
+        ValueError: t is not finite, T is not a positive finite number, a parameter is out of range.
+
+    >>> [round(tanh(t, 10), 4) for t in (0, 5, 7, 9, 10)]
+    [1.0, 0.982, 0.5, 0.018, 0.0025]
+
+    Source: Hsueh, Li, Wu, "Stochastic Gradient Descent with Hyperbolic-Tangent Decay on
+    Classification", WACV 2019, arXiv 1806.01593.
+    """
+    point = (lower * left + upper * spent) / (left + spent)
+    return 1.0 / (1.0 + xp.exp(2.0 * point))
+
+
+@profile(integers=True, budget=True, milestones=Milestones(), factor=SHARE_OR_ALL)
+def step(
+    left: Time,
+    spent: Time,
+    xp: Namespace,
+    *,
+    milestones: Sequence[Milestone] = (0.5, 0.75),
+    factor: Real = 0.1,
+    **budget: Real,
+) -> Real:
+    """Step decay: factor to the power of the number of milestones passed.
+
+    A share p of the budget is passed at the first step t with t >= p·T, found exactly.
+
+    Args:
+        t: How much of the budget is spent; any shape.
+        T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
+        milestones: Increasing places: shares of the budget in (0, 1], with (0.3, 0.6, 0.9) for
+            30-60-90; integers for steps from the start, below 0 for steps back from the end.
         factor: The factor at each milestone, in [0, 1]; any shape that broadcasts with t.
 
     Returns:
@@ -240,25 +320,59 @@ def step(t: Any, T: Any, *, milestones: Any = (0.5, 0.75), factor: Any = 0.1) ->
 
     Raises:
         ValueError: t is not finite, T is not a positive finite number, milestones are not
-            increasing in (0, 1], factor is not in [0, 1].
+            increasing places in the budget, factor is not in [0, 1].
 
     >>> [round(step(t, 8), 4) for t in range(9)]
     [1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01, 0.01]
 
     Source: arXiv 2107.04197 (REX), which runs the defaults.
     """
-    check("factor", factor, "in [0, 1]", lambda f: (f >= 0) & (f <= 1))
-    check_fractions("milestones", milestones)
-    t, T, xp, factor = unify(t, T, factor)
-    t = completed(t, xp)
-    _, spent, total = spend(t, T, xp)
+    spent = last_step(spent, xp)
     value = as_float(0 * spent, xp) + 1.0
-    for passed, moment in enumerate(boundaries(milestones, total, t, xp), start=1):
-        value = where(spent >= moment, 1.0 * factor**passed, value, xp)
+    for passed, place in enumerate(places(milestones, budget["T"], spent, xp), start=1):
+        value = where(spent >= place, 1.0 * factor**passed, value, xp)
     return value
 
 
-def constant(t: Any, T: Any) -> Any:
+@profile(integers=True, values=Table())
+def interpolate(left: Time, spent: Time, xp: Namespace, *, values: Sequence[Number]) -> Real:
+    """A curve that was measured or searched: piecewise linear through values at equal distances.
+
+    With n values, value i stands at t = i·T/(n - 1).
+
+    Args:
+        t: How much of the budget is spent; any shape.
+        T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
+        values: Two or more known finite numbers, the first at t = 0 and the last at t = T; a list,
+            a tuple or an array with one axis.
+
+    Returns:
+        The value, which is the first at t = 0 and the last at t = T.
+
+    Raises:
+        ValueError: t is not finite, T is not a positive finite number, values are not such numbers.
+
+    >>> [interpolate(t, 8, values=(0.5, 1, 0)) for t in range(9)]
+    [0.5, 0.625, 0.75, 0.875, 1.0, 0.75, 0.5, 0.25, 0.0]
+    """
+    last = len(values) - 1
+    if is_integer(parts(left)[0], xp):
+        # Where the moment is among the values, counted from the last one, to keep the last digits.
+        place = product(last, left, total(left, spent), xp)
+        nearest, beyond = place.whole, place.part
+    else:
+        place = last * ratio(left, spent, xp)
+        nearest = floor(place + 0.5, xp)
+        beyond = place - nearest
+    near = looked_up(values, last - nearest, beyond, xp)
+    towards = where(beyond < 0, 1, -1, xp)
+    far = looked_up(values, last - nearest + towards, beyond, xp)
+    away = abs(beyond)
+    return near * (1.0 - away) + far * away
+
+
+@profile()
+def constant(left: Time, spent: Time, xp: Namespace) -> Real:
     """No decay: 1 everywhere, the curve to compare with.
 
     Args:
@@ -276,12 +390,57 @@ def constant(t: Any, T: Any) -> Any:
 
     Source: arXiv 2107.04197 (REX), "no schedule".
     """
-    left, _, xp = measure(t, T)
-    return 0 * as_float(left, xp) + 1.0
+    return 0 * left + 1.0
 
 
-def _below_one(value: Any) -> Any:
-    return (value >= -1e30) & (value < 1)
+
+def _fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
+    """r = left/T, or 1 - (t/T)^k with k-decay."""
+    if _is_one(k):
+        return share(left, spent, xp)
+    rest = share(left, spent, xp)
+    some = where(rest < 1, rest, 0.5, xp)  # log1p(-1) is -∞.
+    return where(rest < 1, -xp.expm1(k * xp.log1p(-some)), 1.0, xp)
 
 
-PROFILES = rex, linear, cosine, exponential, polynomial, one_minus_sqrt, step, constant
+def _is_one(exponent: Real) -> bool:
+    return is_number(exponent) and exponent == 1
+
+
+def _raised(base: Real, power: Real, xp: Namespace) -> Real:
+    """base^power for a base in [0, 1]."""
+    if is_number(power) and power == 2:
+        return base * base
+    some = where(base > 0, base, 1.0, xp)
+    # A power that is no float32 would be rounded to one, and log(r) amplifies that.
+    digits = power % 2.0**-16
+    return where(base > 0, some ** (power - digits) * some**digits, 0.0, xp)
+
+
+def _exp(part: Time, rest: Time, xp: Namespace, gamma: Real) -> Real:
+    """exp(-γ·part/(part + rest))."""
+    coarse, fine = quotient(part, rest, xp)
+    # An error of the exponent is a relative error of the result. whole·coarse is exact and the rest
+    # of the exponent small; expm1, because XLA would merge a product of two exp into one of the
+    # rounded sum. The rest is beyond 60 only where the factor is below exp(-100).
+    whole = floor(gamma + 0.5, xp)
+    small = (whole - gamma) * coarse - gamma * fine
+    factor = xp.exp(-whole * coarse)
+    return factor + factor * xp.expm1(where(small < 60, small, 60.0, xp))
+
+
+PROFILES = (
+    rex,
+    linear,
+    cosine,
+    exponential,
+    geometric,
+    polynomial,
+    one_minus_sqrt,
+    inverse_sqrt,
+    logarithmic,
+    tanh,
+    step,
+    interpolate,
+    constant,
+)

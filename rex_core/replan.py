@@ -1,41 +1,31 @@
 """A budget that changes in mid-run."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
-from rex_core.moment import Moment
-from rex_core.progress import (
-    GRID,
-    as_float,
-    check,
-    check_range,
-    clamp,
-    completed,
-    floor,
-    holds,
+from rex_core.arrays import (
+    Namespace,
+    Real,
+    alike,
+    check_limits,
+    concrete,
+    everywhere,
     is_integer,
     is_number,
-    known,
-    less,
     limits,
-    minus,
-    not_negative,
-    parts,
-    plain,
-    positive,
-    quotient,
-    unify,
-    where,
+    shown,
+    whole_steps,
 )
-from rex_core.sampling import SAMPLINGS
-from rex_core.schedule import arrays_of, call_repr, check_function, exact
+from rex_core.compose import Clamp
+from rex_core.functions import Function, Timed, taking_moments
+from rex_core.moment import Moment, Time, as_float, clamp, last_step, less, minus, parts, where
+from rex_core.progress import product, unify
+from rex_core.ranges import NOT_NEGATIVE, POSITIVE
+from rex_core.schedule import Schedule
+from rex_core.spec import checked_function
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True, repr=False)
-class Replan:
+class Replan(Timed):
     """A schedule whose budget was T0 until t0, and is T from there on.
 
     Until t0 the values are those planned. From there the rest of the planned curve is stretched, or
@@ -44,21 +34,26 @@ class Replan:
         t <= t0  schedule(t, T0)
         t >= t0  schedule(t', T0)  with  T0 - t' = (T0 - t0) · (T - t) / (T - t0)
 
-    t' lies between whole steps; warmup, hold, milestones and samplings keep their places on the
-    curve, at whole steps of T0. T = T0 changes nothing. Of integers the digits are as many as those
-    of the schedule, down to the last steps, and places exact; a `Replan` of a `Replan`, in which t'
-    is rounded once more, has each place within one step and T·2^-21 in float32. Where t, T, t0 or
-    T0 is a float, t' has the digits of a float.
+    t' lies between whole steps. Warmup, hold, milestones and samplings keep their places on the
+    curve, at whole steps of T0. T = T0 changes nothing. With decay_now the rest is the decay alone:
+    if t0 is in the hold, what is left of the hold is skipped, and t0 in the formula of t' is where
+    the decay starts. So a run on a plateau cools down over T - t0 steps whenever its owner decides.
+
+    With integers the values have as many digits as those of the schedule, down to the last steps,
+    and places are exact. A `Replan` of a `Replan` rounds t' once more, and has each place within
+    one step and T·2^-21 in float32. Where t, T, t0 or T0 is a float, t' has the digits of a float.
 
     Args:
-        schedule: A `Schedule`, `Join`, `Restarts` or `Replan`, a profile, or any function of
-            (t, T). One that is not this library's gets t' as a float where it is not whole, and so
-            no more digits of it; arrays are tried as both.
+        schedule: A schedule, a profile, or any function of (t, T), or its name. One that is not
+            this library's gets t' as a float where it is not whole, and so no more digits of it.
+            If t is an array, such a function is called with integers and with floats.
         t0: When the budget changed, in [0, T0), in the unit of t; any shape.
         T0: The budget before that, > 0; any shape.
+        decay_now: Whether the decay starts at t0, for a `Schedule`, or a `Clamp` or `Replan` of one.
 
     Raises:
-        ValueError: A value out of range; at the call, T is not above t0; what the schedule refuses.
+        ValueError: A value out of range; decay_now in a warmup, or for a schedule of another kind;
+            at the call, T is not above t0; what the schedule refuses.
 
     >>> from rex_core import Schedule, linear
     >>> schedule = Replan(Schedule(linear), 5, 10)
@@ -66,55 +61,76 @@ class Replan:
     [1.0, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0]
     >>> schedule
     Replan(Schedule(linear), 5, 10)
+    >>> cooled = Replan(Schedule(linear, decay_steps=1), 5, 10, decay_now=True)
+    >>> [cooled(t, 9) for t in (0, 5, 6, 7, 8, 9)]
+    [1.0, 1.0, 0.75, 0.5, 0.25, 0.0]
     """
 
-    schedule: Callable[[Any, Any], Any]
-    t0: Any
-    T0: Any
-    _arrays: tuple[Any, ...] = field(init=False, repr=False, compare=False)
-    _planned: Callable[[Any, Any], Any] = field(init=False, repr=False, compare=False)
+    schedule: Function
+    t0: Real
+    T0: Real
+    decay_now: bool
 
-    def __post_init__(self) -> None:
-        check_function("schedule", self.schedule, others=SAMPLINGS)
-        check("T0", self.T0, "a positive finite number", positive)
-        check("t0", self.t0, "a finite number >= 0", not_negative)
-        t0, T0 = known(self.t0), known(self.T0)
-        if t0 is not None and T0 is not None and not holds(t0 < T0):
-            raise ValueError(f"t0 must be below T0 = {self.T0!r}; got {self.t0!r}")
-        for name in ("t0", "T0"):
-            number = plain(getattr(self, name))
-            whole = isinstance(number, float) and number.is_integer()
-            object.__setattr__(self, name, int(number) if whole else number)
-        self._derive()
+    def __init__(self, schedule: Any, t0: Real, T0: Real, *, decay_now: bool = False) -> None:
+        schedule = checked_function("schedule", schedule)
+        POSITIVE.check("T0", T0)
+        NOT_NEGATIVE.check("t0", t0)
+        start, end = concrete(t0), concrete(T0)
+        if start is not None and end is not None and not everywhere(start < end):
+            raise ValueError(f"t0 must be below T0 = {shown(T0)}; got {shown(t0)}")
+        if not isinstance(decay_now, bool):
+            raise ValueError(f"decay_now must be True or False; got {shown(decay_now)}")
+        t0, T0 = whole_steps(t0), whole_steps(T0)
+        self._set(schedule=schedule, t0=t0, T0=T0, decay_now=decay_now)
+        if decay_now and start is not None and end is not None:
+            spent, total, xp, _ = unify(start, end)
+            warmup, _ = _phases(schedule, total, spent, xp)
+            known = concrete(parts(warmup)[0])
+            if known is not None and not everywhere(known <= start):
+                raise ValueError(
+                    f"t0 must not be in the warmup, which ends at {shown(known)} of T0 = "
+                    f"{shown(T0)}, for decay_now; got {shown(t0)}"
+                )
 
     def _derive(self) -> None:
-        object.__setattr__(self, "_arrays", arrays_of(self.schedule, self.t0, self.T0))
-        object.__setattr__(self, "_planned", exact(self.schedule))
+        super()._derive()
+        short = self.t0.__class__ is int is self.T0.__class__ and not self._arrays
+        self.__dict__.update(
+            _planned=taking_moments(self.schedule), _short=short and not self.decay_now
+        )
 
-    def __call__(self, t: Any, T: Any) -> Any:
-        """The value when t of a budget of T is spent."""
+    def _value(self, t: Any, T: Any) -> Any:
+        if t.__class__ is int is T.__class__ and self._short and T > self.t0 <= t <= T:
+            length = T - self.t0
+            steps, rest = divmod((self.T0 - self.t0) * (T - t), length)
+            place: Time = self.T0 - steps
+            if 2 * rest > length:
+                place = Moment(place - 1, (length - rest) / length)
+            elif rest:
+                place = Moment(place, -rest / length)
+            return self._planned(place, self.T0)
         budget = T
-        t, T, xp, t0, T0, *_ = unify(t, T, self.t0, self.T0, *self._arrays)
-        start, end = known(self.t0), known(budget)
-        if start is not None and end is not None and not holds(end > start):
-            raise ValueError(f"T must be above t0 = {self.t0!r}; got {budget!r}")
+        t, T, xp, _ = unify(t, T, others=self._arrays)
+        start, end = concrete(self.t0), concrete(budget)
+        if start is not None and end is not None and not everywhere(end > start):
+            raise ValueError(f"T must be above t0 = {shown(self.t0)}; got {shown(budget)}")
+        t, step, t0, T0 = clamp(t, T, xp), last_step(t, xp), self.t0, self.T0
         if xp is not math:
-            t = clamp(t, T, xp)
-            dtype = completed(t, xp).dtype
-            check_range("T0", self.T0, 0, limits(dtype, xp)[1], dtype)
-            t0, T0 = (
-                v if is_number(v) or not is_integer(v, xp) else xp.astype(v, dtype)
-                for v in (t0, T0)
-            )
-        later = stretched(t, T, t0, clamp(T0 - t0, T0, xp), T0, xp)
-        changed = (less(t0, t) & (T != T0)) | (t0 >= T)
-        return self._planned(where(changed, later, t, xp), T0)
+            check_limits("T0", T0, 0, limits(step.dtype, xp)[1], step.dtype)
+            real = as_float(step, xp)
+            t0, T0 = (alike(v, step if is_integer(v, xp) else real, xp) for v in (t0, T0))
+        left: Time = T0 - t0
+        changed = less(t0, t)
+        if self.decay_now:
+            _, decay = _phases(self.schedule, T0, step, xp)
+            left = where(less(t0, decay), minus(T0, decay, xp), left, xp)
+        else:
+            changed = changed & (T != T0)
+        later = stretched(t, T, t0, clamp(left, T0, xp), T0, xp)
+        return self._planned(where(changed | (t0 >= T), later, t, xp), T0)
 
-    def __repr__(self) -> str:
-        return call_repr(self)
 
-
-def stretched(t: Any, T: Any, t0: Any, left: Any, T0: Any, xp: ModuleType) -> Any:
+def stretched(t: Time, T: Real, t0: Real, left: Time, T0: Real, xp: Namespace) -> Time:
     """The moment t' of a budget T0 that t of T stands for, with t >= t0 where so much was left.
 
     T0 - t' = left·(T - t)/(T - t0), all of them unified. Where a traced T is not above t0, all is
@@ -125,30 +141,28 @@ def stretched(t: Any, T: Any, t0: Any, left: Any, T0: Any, xp: ModuleType) -> An
     if all(is_integer(parts(value)[0], xp) for value in (t, T, t0, left, T0)):
         moment = minus(T0, product(left, share, total, xp), xp)
         return moment.whole if xp is math and moment.part == 0 else moment
-    left, share, total = (as_float(value, xp) for value in (left, share, total))
-    return T0 - left * (share / total)
+    left, share, total, end = (as_float(value, xp) for value in (left, share, total, T0))
+    return end - left * (share / total)
 
 
-def product(a: Any, b: Any, total: Any, xp: ModuleType) -> Moment:
-    """a·b/total for 0 <= b <= total, whole steps or moments; exact but for rounding its part.
+def _phases(schedule: Any, T: Real, t: Real, xp: Namespace) -> tuple[Time, Time]:
+    """Where the warmup ends and where the decay starts, in a budget of T."""
+    if isinstance(schedule, Schedule):
+        return schedule._warmup.at(T, t, xp), schedule._start.at(T, t, xp)
+    if isinstance(schedule, Clamp):
+        return _phases(schedule.schedule, T, t, xp)
+    if not isinstance(schedule, Replan):
+        raise ValueError(
+            "schedule must be a Schedule, or a Clamp or Replan of one, for decay_now; "
+            f"got {shown(schedule)}"
+        )
+    t0, T0 = (v if is_number(v) else alike(v, t, xp) for v in (schedule.t0, schedule.T0))
+    warmup, decay = _phases(schedule.schedule, T0, t, xp)
+    if schedule.decay_now:
+        return warmup, where(less(t0, decay), t0, decay, xp)
 
-    No intermediate value is beyond the dtype of the integers, but for two products whose difference
-    is at most total: that is right even though they wrap around. (In functions of xp, since NumPy
-    warns of operators that do.)
-    """
-    (whole_a, part_a), (whole_b, part_b) = parts(a), parts(b)
-    if xp is math:
-        whole = (whole_a * whole_b + total // 2) // total
-        remainder = whole_a * whole_b - whole * total
-    else:
-        coarse, fine = quotient(whole_b, total - whole_b, xp)
-        share = xp.astype(coarse * GRID, whole_b.dtype)
-        low = whole_a % GRID * share
-        rest = as_float(low % GRID, xp) / GRID + as_float(whole_a, xp) * fine
-        whole = whole_a // GRID * share + low // GRID + xp.astype(xp.round(rest), whole_b.dtype)
-        remainder = xp.subtract(xp.multiply(whole_b, whole_a), xp.multiply(whole, total))
-    part = as_float(remainder, xp) / as_float(total, xp)
-    if Moment in (a.__class__, b.__class__):
-        part = part + (whole_a * part_b + part_a * as_float(b, xp)) / total
-    more = floor(part + 0.5, xp)
-    return Moment(whole + (int(more) if xp is math else xp.astype(more, whole.dtype)), part - more)
+    def moved(place: Time) -> Time:
+        later = stretched(place, T0, t0, T - t0, T, xp)
+        return where(less(t0, place), later, place, xp)
+
+    return moved(warmup), moved(decay)

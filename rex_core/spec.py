@@ -1,31 +1,37 @@
-"""Schedules as plain JSON types and back: for configuration files, checkpoints and logs.
+"""Values as plain JSON types and back: for configuration files, checkpoints and logs.
 
-A value becomes ``{"type": "Schedule", <its fields>}``, a function ``{"function": "rex"}`` or,
-bound, ``{"function": "rex", "params": {"beta": 0.9}}``. What comes back is equal to what went in.
+What `to_dict` writes is complete: a value becomes ``{"type": "Schedule", <its fields>}``, a
+function ``{"function": "rex"}`` or, bound, ``{"function": "rex", "params": {"beta": 0.9}}``. What
+`from_dict` reads may also be what a person writes: fields may be left out, ``"cosine"`` names a
+function, ``{"rex": {"beta": 0.9}}`` binds one, and ``{"preset": "demon"}`` calls a preset.
 Reading never imports or evaluates anything: names are looked up among the library's own and those
 registered.
 """
 
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from rex_core.plateau import Plateau
-from rex_core.profiles import PROFILES
-from rex_core.progress import is_array, is_number, known
-from rex_core.replan import Replan
-from rex_core.sampling import SAMPLINGS
-from rex_core.schedule import Bound, Function, Join, Restarts, Schedule, bind
+from rex_core.arrays import concrete, is_array, is_number, shown
+from rex_core.functions import (
+    FUNCTIONS,
+    PRESETS,
+    Bound,
+    Function,
+    bind,
+    check_called,
+    is_profile,
+    is_sampling,
+    named,
+)
+from rex_core.ranges import check_names
+from rex_core.values import MAX_DEPTH, MAX_SIZE, TYPES, Value, name_of
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 VERSION = 1
 
-_TYPES: dict[str, Any] = {
-    kind.__name__: kind for kind in (Schedule, Join, Restarts, Replan, Plateau)
-}
-_FUNCTIONS: dict[str, Function] = {f.__name__: f for f in (*PROFILES, *SAMPLINGS)}
 
-
-def register(function: Function, name: str | None = None) -> Function:
+def register(function: F, name: str | None = None) -> F:
     """Let `to_dict` write, and `from_dict` read, a profile or sampling of your own by its name.
 
     Args:
@@ -39,21 +45,22 @@ def register(function: Function, name: str | None = None) -> Function:
         ValueError: The function is not callable, or the name belongs to another function (one that
             is defined again, in a notebook or by a reload, takes the place of the old one).
 
+    >>> from rex_core import Schedule
     >>> @register
     ... def half(t, T):
     ...     return 0.5
-    >>> from_dict(to_dict(Schedule(half))) == Schedule(half)
+    >>> from_dict(to_dict(Schedule(half))) == Schedule("half")
     True
     """
-    if not callable(function) or isinstance(function, Bound | type):
-        raise ValueError(f"function must be a profile or sampling function; got {function!r}")
-    name = getattr(function, "__name__", None) if name is None else name
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"name must be a non-empty string; got {name!r}")
-    taken = _FUNCTIONS.get(name, function)
+    if not callable(function) or isinstance(function, Value | type):
+        raise ValueError(f"function must be a profile or sampling function; got {shown(function)}")
+    own = getattr(function, "__name__", None) if name is None else name
+    if not isinstance(own, str) or not own:
+        raise ValueError(f"name must be a non-empty string; got {shown(own)}")
+    taken = FUNCTIONS.get(own, function)
     if _origin(taken) != _origin(function):
-        raise ValueError(f"name must not be taken by another function; got {name!r}")
-    _FUNCTIONS[name] = function
+        raise ValueError(f"name must not be taken by another function; got {own!r}")
+    FUNCTIONS[own] = function
     return function
 
 
@@ -64,11 +71,11 @@ def _origin(function: Function) -> Any:
 
 
 def to_dict(value: Any) -> dict[str, Any]:
-    """Write a schedule, or a profile or sampling, bound or not, as plain JSON types.
+    """Write a value, or a profile or sampling, bound or not, as plain JSON types.
 
     Args:
-        value: A `Schedule`, `Join`, `Restarts`, `Replan` or `Plateau`, what `bind` returned, or a
-            registered function.
+        value: A `Schedule` or another value of this library, what `bind` returned, or a registered
+            function.
 
     Returns:
         A dictionary of strings, numbers, lists and dictionaries, with the version of the format.
@@ -82,91 +89,152 @@ def to_dict(value: Any) -> dict[str, Any]:
     """
     plain = _encode(value)
     if not isinstance(plain, dict):
-        raise ValueError(f"value must be a schedule, profile or sampling; got {value!r}")
+        raise ValueError(f"value must be a schedule, profile or sampling; got {shown(value)}")
     return {"version": VERSION, **plain}
 
 
-def from_dict(data: Mapping[str, Any]) -> Any:
-    """Read what `to_dict` wrote.
-
-    Args:
-        data: The dictionary, as it was or after a round trip through JSON.
-
-    Returns:
-        A value equal to the one that was written.
-
-    Raises:
-        ValueError: Unknown version, type or function; missing or unknown keys; values out of range.
-
-    >>> from rex_core import rex
-    >>> schedule = Schedule(bind(rex, beta=0.9), peak_value=0.1, warmup_ratio=0.05)
-    >>> from_dict(to_dict(schedule)) == schedule
-    True
-    """
-    if not isinstance(data, Mapping):
-        raise ValueError(f"data must be a dictionary written by to_dict; got {data!r}")
-    version = data.get("version")
-    if version != VERSION or isinstance(version, bool):
-        raise ValueError(f"version must be {VERSION}; got {version!r}")
-    try:
-        return _decode({key: content for key, content in data.items() if key != "version"})
-    except RecursionError:
-        raise ValueError("data must be nested less deeply") from None
-
-
 def _encode(value: Any) -> Any:
-    if type(value).__name__ in _TYPES and type(value) is _TYPES[type(value).__name__]:
-        content = {item.name: getattr(value, item.name) for item in fields(value) if item.init}
-        return {"type": type(value).__name__} | {k: _encode(v) for k, v in content.items()}
     if isinstance(value, Bound):
-        params = {name: _encode(param) for name, param in value.keywords.items()}
-        return _encode(value.func) | {"params": params}
+        params = {name: _encode(param) for name, param in value.params.items()}
+        return _encode(value.function) | {"params": params}
+    if TYPES.get(type(value).__name__) is type(value):
+        fields = {name: _encode(content) for name, content in value.contents().items()}
+        return {"type": type(value).__name__} | fields
     if isinstance(value, tuple):
         return [_encode(item) for item in value]
     if is_number(value) or isinstance(value, bool | str | None):
         return value
     if is_array(value):
-        array = known(value)
+        array = concrete(value)
         if array is not None and array.ndim == 0:
             return array.item()
-        raise ValueError(f"a number must be one known number to be written; got {value!r}")
-    for name, function in _FUNCTIONS.items():
+        raise ValueError(f"a number must be one known number to be written; got {shown(value)}")
+    for name, function in FUNCTIONS.items():
         if function is value:
             return {"function": name}
     raise ValueError(
-        f"a function must be registered, with rex_core.register, to be written; got {value!r}"
+        f"a function must be registered, with rex_core.register, to be written; got {shown(value)}"
     )
 
 
-def _decode(data: Any) -> Any:
-    if isinstance(data, list | tuple):
-        return tuple(_decode(item) for item in data)
+def from_dict(data: Any) -> Any:
+    """Read what `to_dict` wrote, or what a person has written.
+
+    Args:
+        data: The dictionary, or any mapping like one, whose lists may be any sequences; or the name
+            of a registered function. In a dictionary:
+
+            * "type" names a kind of value, `Schedule` where it is left out; the other keys are its
+              fields, and those left out have their defaults.
+            * "function" names a registered function, "params" its parameters; ``{"rex": {"beta":
+              0.9}}`` is short for both.
+            * "preset" names a preset, and the other keys are its arguments.
+            * "version", on the outside, is that of the format, 1 where it is left out.
+
+    Returns:
+        The value, equal to the one that was written.
+
+    Raises:
+        ValueError: Unknown version, type, preset or function; unknown keys, with the nearest known
+            one; values out of range; more than 50 levels or 10 000 entries.
+
+    >>> schedule = from_dict({"profile": "cosine", "peak_value": 3e-4, "warmup_ratio": 0.05})
+    >>> schedule
+    Schedule(cosine, peak_value=0.0003, warmup_ratio=0.05)
+    >>> from_dict(to_dict(schedule)) == schedule
+    True
+    """
+    _check_size(data)
+    if isinstance(data, Mapping):
+        version = data.get("version", VERSION)
+        if version != VERSION or isinstance(version, bool):
+            raise ValueError(f"version must be {VERSION}; got {shown(version)}")
+        data = {key: content for key, content in data.items() if key != "version"}
+    return _decode("data", data)
+
+
+def checked_function(name: str, function: Any, *, sampling: bool = False) -> Any:
+    """A profile or another function of (t, T), or a sampling; from its name or dictionary, too."""
+    if isinstance(function, str):
+        function = named(name, function)
+    elif isinstance(function, Mapping):
+        function = from_dict(function)
+    if not callable(function) or isinstance(function, type):
+        raise ValueError(f"{name} must be a function of (t, T); got {shown(function)}")
+    if is_profile(function) if sampling else is_sampling(function):
+        kind = "profile" if sampling else "sampling"
+        raise ValueError(f"{name} must not be a {kind}; got {name_of(function)}")
+    check_called(name, function)
+    return function
+
+
+def _check_size(data: Any) -> None:
+    """Bound depth and size before anything is read, level by level: nothing recurses."""
+    level, size = [data], 0
+    for _ in range(2 * MAX_DEPTH + 2):  # A value and its list of values are two levels.
+        inner = [item for content in level for item in _items(content)]
+        size += len(inner)
+        if size > MAX_SIZE:
+            raise ValueError(f"data must have at most {MAX_SIZE} entries; got {size} or more")
+        if not inner:
+            return
+        level = inner
+    raise ValueError(f"data must be nested at most {MAX_DEPTH} levels deep; got more")
+
+
+def _items(content: Any) -> list[Any]:
+    if isinstance(content, Mapping):
+        return [content[key] for key in content]
+    return [*content] if _is_list(content) else []
+
+
+def _is_list(data: Any) -> bool:
+    return isinstance(data, Sequence) and not isinstance(data, str | bytes)
+
+
+def _decode(name: str, data: Any) -> Any:
+    if isinstance(data, str):
+        return named(name, data)
     if not isinstance(data, Mapping):
-        return data
-    if "type" in data:
-        kind = _look_up("type", data["type"], _TYPES)
-        names = [item.name for item in fields(kind) if item.init]
-        _check_keys(data, ["type", *names])
-        return kind(**{name: _decode(data[name]) for name in names})
-    function = _look_up("function", data.get("function"), _FUNCTIONS)
-    if "params" not in data:
-        _check_keys(data, ["function"])
-        return function
-    _check_keys(data, ["function", "params"])
-    if not isinstance(data["params"], Mapping) or not all(
-        isinstance(k, str) for k in data["params"]
-    ):
-        raise ValueError(f"params must be a dictionary of names; got {data['params']!r}")
-    return bind(function, **{name: _decode(param) for name, param in data["params"].items()})
+        raise ValueError(f"{name} must be a dictionary or the name of a function; got {shown(data)}")
+    for key in data:
+        if not isinstance(key, str):
+            raise ValueError(f"keys must be strings; got {shown(key)}")
+    if "preset" in data:
+        preset = _look_up("preset", data["preset"], PRESETS)
+        return preset(**_fields(data, "preset"))
+    if "function" in data:
+        check_names("a function's dictionary", data, ["function", "params"])
+        function = _look_up("function", data["function"], FUNCTIONS)
+        return _bound(function, data["params"]) if "params" in data else function
+    if "type" not in data and len(data) == 1:
+        ((only, params),) = data.items()
+        if only in FUNCTIONS:
+            return _bound(FUNCTIONS[only], params)
+    kind = _look_up("type", data.get("type", "Schedule"), TYPES)
+    return kind(**_fields(data, "type"))
 
 
-def _look_up(key: str, name: Any, known_names: dict[str, Any]) -> Any:
-    if not isinstance(name, str) or name not in known_names:
-        others = ", or registered before it is read" if known_names is _FUNCTIONS else ""
-        raise ValueError(f"{key} must be one of {', '.join(known_names)}{others}; got {name!r}")
-    return known_names[name]
+def _bound(function: Function, params: Any) -> Bound:
+    if not isinstance(params, Mapping) or not all(isinstance(key, str) for key in params):
+        raise ValueError(f"params must be a dictionary of names; got {shown(params)}")
+    return bind(function, **_fields(params))
 
 
-def _check_keys(data: Mapping[str, Any], accepted: list[str]) -> None:
-    if set(data) != set(accepted):
-        raise ValueError(f"keys must be {', '.join(accepted)}; got {', '.join(map(str, data))}")
+def _fields(data: Mapping[str, Any], *without: str) -> dict[str, Any]:
+    return {key: _field(key, data[key]) for key in data if key not in without}
+
+
+def _field(name: str, content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return _decode(name, content)
+    if _is_list(content):
+        return tuple(_field(name, item) for item in content)
+    return content
+
+
+def _look_up(key: str, name: Any, known: Mapping[str, Any]) -> Any:
+    if not isinstance(name, str) or name not in known:
+        others = ", or registered before it is read" if known is FUNCTIONS else ""
+        raise ValueError(f"{key} must be one of {', '.join(known)}{others}; got {shown(name)}")
+    return known[name]

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from rex_core import WallClock
-from rex_core.budget import reading
-from rex_keras.schedules import check_budget, check_schedule, checked_value
+from rex_core.adapting import checked_value, reading
+from rex_keras.schedules import check_budget, check_schedule
 
 
 def learning_rate_scheduler(
@@ -36,7 +36,7 @@ def learning_rate_scheduler(
     >>> from rex_core import Schedule
     >>> callback = learning_rate_scheduler(Schedule(peak_value=0.1), epochs=30)
     """
-    return _EpochScheduler(schedule, _budget(schedule, "epochs", epochs))
+    return _EpochScheduler(*_budget(schedule, "epochs", epochs))
 
 
 class _Applied(keras.callbacks.Callback):
@@ -94,8 +94,7 @@ class BatchLearningRateScheduler(_Applied):
 
     def __init__(self, schedule: Callable[[Any, Any], Any], total_steps: int | WallClock) -> None:
         super().__init__()
-        self.total_steps = _budget(schedule, "total_steps", total_steps)
-        self.schedule = schedule
+        self.schedule, self.total_steps = _budget(schedule, "total_steps", total_steps)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Refuse what would not follow the schedule."""
@@ -133,12 +132,11 @@ class _EpochScheduler(_Applied, keras.callbacks.LearningRateScheduler):
 
 
 def _budget(
-    schedule: Callable[[Any, Any], Any], name: str, budget: int | WallClock
-) -> int | WallClock:
-    """The budget, once the schedule has accepted it."""
+    schedule: Any, name: str, budget: int | WallClock
+) -> tuple[Callable[[Any, Any], Any], int | WallClock]:
+    """The schedule, and the budget that it has accepted."""
     if isinstance(budget, WallClock):
-        check_schedule(schedule, budget.T)
-        return budget
+        return check_schedule(schedule, budget.T), budget
     return check_budget(schedule, name, budget)
 
 
@@ -172,4 +170,4 @@ def _settable(model: Any) -> None:
 def _value(
     schedule: Callable[[Any, Any], Any], budget: int | WallClock, spent: int, previous: Any = None
 ) -> float:
-    return checked_value(schedule(*reading(budget, spent)))
+    return checked_value("schedule", schedule(*reading(budget, spent)))

@@ -4,17 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import keras
-import numpy as np
 from keras import ops
 
-from rex_core import from_dict, to_dict
-from rex_core.progress import check, known, known_number, not_negative
-from rex_core.sampling import SAMPLINGS
-from rex_core.schedule import check_function
+from rex_core import OneCycle, from_dict, to_dict
+from rex_core.adapting import STEPS, checked_schedule, shown, tried
 from rex_keras.arrays import Array
-
-_LARGEST = 2**31 - 1
-_PLACES = 32
 
 
 def as_schedule(
@@ -68,13 +62,12 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         total_steps: int,
         gradient_accumulation_steps: int = 1,
     ) -> None:
-        self.total_steps = check_budget(schedule, "total_steps", total_steps)
-        self.gradient_accumulation_steps = check_integer(
+        self.schedule, self.total_steps = check_budget(schedule, "total_steps", total_steps)
+        self.gradient_accumulation_steps = STEPS.count(
             "gradient_accumulation_steps", gradient_accumulation_steps
         )
-        self.schedule = schedule
         # Not at the first checkpoint of a run, or at its first step.
-        to_dict(schedule)
+        to_dict(self.schedule)
         self(ops.convert_to_tensor(0, "int32"))
 
     def __call__(self, step: Any) -> Any:
@@ -90,7 +83,7 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise ValueError(
             "only learning_rate can have a schedule: Keras makes a constant of every other setting "
-            f"of an optimizer; got one of {self.schedule!r}"
+            f"of an optimizer; got one of {shown(self.schedule)}"
         )
 
     # What optimizers do with their other settings, before or in the first train step.
@@ -110,47 +103,25 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         """What `get_config` wrote; names are looked up, nothing is imported or evaluated."""
         names = {"schedule", "total_steps", "gradient_accumulation_steps"}
         if not isinstance(config, Mapping) or set(config) != names:
-            raise ValueError(f"config must have {', '.join(sorted(names))}; got {config!r}")
+            raise ValueError(f"config must have {', '.join(sorted(names))}; got {shown(config)}")
         return cls(**{**config, "schedule": from_dict(config["schedule"])})
 
 
-def check_integer(name: str, value: Any) -> int:
-    """The value as a Python int, if it is a positive integer."""
-    return int(
-        known_number(
-            name,
-            value,
-            f"an integer in [1, {_LARGEST}]",
-            lambda v: (v >= 1) & (v <= _LARGEST) & (v % 1 == 0),
-        )
-    )
+def check_budget(
+    schedule: Any, name: str, budget: Any
+) -> tuple[Callable[[Any, Any], Any], int]:
+    """The schedule, and the budget as a Python int, which the schedule has accepted."""
+    total = STEPS.count(name, budget)
+    return check_schedule(schedule, total), total
 
 
-def check_budget(schedule: Callable[[Any, Any], Any], name: str, budget: Any) -> int:
-    """The budget as a Python int, once the schedule has accepted it."""
-    total = check_integer(name, budget)
-    check_schedule(schedule, total)
-    return total
-
-
-def check_schedule(schedule: Callable[[Any, Any], Any], T: float) -> None:
+def check_schedule(schedule: Any, T: float) -> Callable[[Any, Any], Any]:
     """Accept functions of (t, T) that give one number, and accept the budget."""
-    if isinstance(schedule, tuple):
+    if isinstance(schedule, OneCycle | tuple):
         raise ValueError(
             "schedule must be one function of (t, T), for the rate: Keras cannot schedule momentum "
-            f"on every backend; got {schedule!r}"
+            f"on every backend; got {shown(schedule)}"
         )
-    check_function("schedule", schedule, others=SAMPLINGS)
-    try:
-        for t in sorted({type(T)(T * place / _PLACES) for place in range(_PLACES + 1)}):
-            checked_value(schedule(t, T))
-    except TypeError as error:
-        raise ValueError(f"schedule must be a function of (t, T); got {schedule!r}") from error
-
-
-def checked_value(value: Any) -> float:
-    """The rate as a Python float, if it is one."""
-    if np.ndim(known(value)) != 0:
-        raise ValueError(f"schedule must give one number for one step; got {value!r}")
-    check("each value of schedule", value, "a finite number >= 0", not_negative)
-    return float(value)
+    schedule = checked_schedule("schedule", schedule)
+    tried("schedule", schedule, T)
+    return schedule

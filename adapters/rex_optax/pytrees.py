@@ -1,34 +1,33 @@
 """Schedules as pytrees: numbers are leaves; functions and the places of boundaries are structure.
 
 One program can then be vmapped over, or differentiated by, peaks, ends, warmups and β. Milestones,
-fractions, cycles and period_mult stay outside, so that their boundaries stay exact. Ratios and the
+tables, cycles and period_mult stay outside, so that their boundaries stay exact. Ratios and the
 fraction of `every_fraction` are leaves, and as exact as their dtype once they are traced.
 """
 
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
 from jax.tree_util import DictKey, GetAttrKey, SequenceKey, register_pytree_with_keys
 
-from rex_core import Join, Replan, Restarts, Schedule
-from rex_core.schedule import Bound, restore
+from rex_core import Clamp, Join, OneCycle, Product, Replan, Restarts, Schedule
+from rex_core.adapting import Bound, Value, restored
 
-_VALUES = Schedule, Join, Restarts, Replan, Bound
-_STRUCTURE = {"cycles", "period_mult", "fractions", "milestones"}
-_KEYS = {Join: SequenceKey, Bound: DictKey}
+_VALUES = Schedule, Join, Restarts, Replan, Product, Clamp, OneCycle, Bound
+_STRUCTURE = {"cycles", "period_mult", "milestones", "values", "local", "decay_now"}
+_KEYS = {Join: SequenceKey, Product: SequenceKey, Bound: DictKey}
 
 
-def _parts(value: Any) -> dict[Any, Any]:
+def _parts(value: Value) -> dict[Any, Any]:
+    """The fields of a value, each schedule of several by its place, each parameter by its name."""
     if isinstance(value, Bound):
-        return value.keywords
-    if isinstance(value, Join):
-        return {**dict(enumerate(value.schedules)), "fractions": value.fractions}
-    return {item.name: getattr(value, item.name) for item in fields(value) if item.init}
+        return {"function": value.function, **value.params}
+    fields = value.contents()
+    return {**dict(enumerate(fields.pop("schedules", ()))), **fields}
 
 
 def _is_child(name: Any, content: Any) -> bool:
-    return isinstance(content, _VALUES) or (name not in _STRUCTURE and not callable(content))
+    return isinstance(content, Value) or (name not in _STRUCTURE and not callable(content))
 
 
 def _flatten(value: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
@@ -36,19 +35,18 @@ def _flatten(value: Any) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
     key = _KEYS.get(type(value), GetAttrKey)
     children = {name: content for name, content in parts.items() if _is_child(name, content)}
     structure = tuple((name, c) for name, c in parts.items() if name not in children)
-    function = value.func if isinstance(value, Bound) else None
-    return [(key(name), c) for name, c in children.items()], (function, tuple(children), structure)
+    return [(key(name), c) for name, c in children.items()], (tuple(children), structure)
 
 
 def _unflatten(kind: type[Any], data: tuple[Any, ...], children: Any) -> Any:
-    function, names, structure = data
+    names, structure = data
     parts = dict(zip(names, children, strict=True)) | dict(structure)
     if kind is Bound:
-        return Bound(function, **parts)
-    if kind is Join:
-        fractions = parts.pop("fractions")
-        parts = {"schedules": tuple(parts[i] for i in sorted(parts)), "fractions": fractions}
-    return restore(kind, parts)
+        return restored(Bound, {"function": parts.pop("function"), "params": parts})
+    places = sorted(name for name in parts if isinstance(name, int))
+    if places:
+        parts["schedules"] = tuple(parts.pop(place) for place in places)
+    return restored(kind, parts)
 
 
 for _kind in _VALUES:

@@ -10,13 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rex_core.moment import Moment
-from rex_core.progress import check, holds, is_integer, known, minus, unify
-from rex_core.replan import stretched
-from rex_core.sampling import SAMPLINGS
-from rex_core.schedule import check_function, exact
+from rex_core.adapting import (
+    LARGEST_STEP,
+    STEPS,
+    Moment,
+    Range,
+    checked_schedule,
+    concrete,
+    everywhere,
+    is_integer,
+    minus,
+    shown,
+    stretched,
+    taking_moments,
+    unify,
+)
 
-_LARGEST = 2**31 - 1
+_COUNT = Range(0, LARGEST_STEP, integers=True)
 
 
 def as_schedule(schedule: Callable[[Any, Any], Any], total_steps: Any) -> optax.Schedule:
@@ -39,7 +49,7 @@ def as_schedule(schedule: Callable[[Any, Any], Any], total_steps: Any) -> optax.
     >>> from rex_core import Schedule
     >>> optimizer = optax.sgd(as_schedule(Schedule(peak_value=0.1), total_steps=1000), momentum=0.9)
     """
-    return partial(_value, schedule, _checked(schedule, total_steps))
+    return partial(_value, *_checked(schedule, total_steps))
 
 
 class BudgetedState(NamedTuple):
@@ -98,16 +108,17 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
     total_steps: Any
 
     def __post_init__(self) -> None:
-        total_steps = _checked(self.schedule, self.total_steps)
+        schedule, total_steps = _checked(self.schedule, self.total_steps)
         if np.ndim(total_steps) != 0:
-            raise ValueError(f"total_steps must be one integer; got {total_steps!r}")
+            raise ValueError(f"total_steps must be one integer; got {shown(total_steps)}")
         try:
-            jax.eval_shape(lambda t: self.schedule(t, total_steps), 0.5)
+            jax.eval_shape(lambda t: schedule(t, total_steps), 0.5)
         except (TypeError, IndexError) as error:
             raise ValueError(
                 "schedule must take a t between two steps, where a replan may put it (jnp.floor(t) "
-                f"is a whole one; as_schedule has no replan); got {self.schedule!r}"
+                f"is a whole one; as_schedule has no replan); got {shown(self.schedule)}"
             ) from error
+        object.__setattr__(self, "schedule", schedule)
         object.__setattr__(self, "total_steps", total_steps)
 
     def init(self) -> BudgetedState:
@@ -129,12 +140,12 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
         if not isinstance(state, BudgetedState):
             raise ValueError(
                 "state must be the BudgetedState that optax.inject_hyperparams keeps; where optax "
-                f"expects a function of the count, use as_schedule; got {state!r}"
+                f"expects a function of the count, use as_schedule; got {shown(state)}"
             )
         t = state.count if t is None else t
         t, T = _place(state, t) if T is None else (t, T)
         # A dtype of its own: inject_hyperparams casts a weak one to that of bfloat16 params.
-        return jnp.asarray(exact(self.schedule)(t, T), jnp.result_type(float))
+        return jnp.asarray(taking_moments(self.schedule)(t, T), jnp.result_type(float))
 
 
 def replan(opt_state: Any, total_steps: Any, *, t: Any = None) -> Any:
@@ -172,9 +183,9 @@ def replan(opt_state: Any, total_steps: Any, *, t: Any = None) -> Any:
     >>> optax.tree_utils.tree_get(opt_state, "total_steps")
     Array(2000, dtype=int32)
     """
-    _check_steps(total_steps)
+    STEPS.check("total_steps", total_steps)
     if t is not None:
-        check("t", t, f"an integer in [0, {_LARGEST}]", _is_count)
+        _COUNT.check("t", t)
     total_steps = _number(total_steps)  # One array in several states would be donated twice.
 
     def replanned(state: Any) -> Any:
@@ -185,14 +196,14 @@ def replan(opt_state: Any, total_steps: Any, *, t: Any = None) -> Any:
             if not _fits(np.shape(value), state.total_steps.shape):
                 raise ValueError(
                     f"{name} must be of a shape that broadcasts to {state.total_steps.shape}, that "
-                    f"of the budgets in the state; got {value!r}"
+                    f"of the budgets in the state; got {shown(value)}"
                 )
-        spent, before, after = map(known, (t0, state.total_steps, total_steps))
-        if spent is not None and after is not None and not holds(after > spent):
+        spent, before, after = map(concrete, (t0, state.total_steps, total_steps))
+        if spent is not None and after is not None and not everywhere(after > spent):
             raise ValueError(
-                f"total_steps must be above t = {spent}, what is spent; got {total_steps!r}"
+                f"total_steps must be above t = {spent}, what is spent; got {shown(total_steps)}"
             )
-        if spent is not None and before is not None and not holds(before > spent):
+        if spent is not None and before is not None and not everywhere(before > spent):
             raise ValueError(
                 "the old total_steps must be above t, or nothing of the curve is left to stretch; "
                 f"got {before}, and t = {spent}"
@@ -221,7 +232,7 @@ def _is_state(node: Any) -> bool:
 
 def _place(state: BudgetedState, t: Any) -> tuple[Any, Any]:
     """The place on the curve, as t and T of the schedule, when t is spent."""
-    t, T, xp = unify(t, jnp.asarray(state.total_steps))
+    t, T, xp, _ = unify(t, jnp.asarray(state.total_steps))
     t0, T0, left, bits = (state.plan[..., i] for i in range(4))
     planned = T0 > 0
     T0 = jnp.where(planned, T0, state.total_steps)
@@ -239,34 +250,21 @@ def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
         return False
 
 
-def _is_count(value: Any) -> Any:
-    return (value >= 0) & (value <= _LARGEST) & (value % 1 == 0)
-
-
 def _value(schedule: Callable[[Any, Any], Any], total_steps: Any, count: Any) -> Any:
     return schedule(count, total_steps)
 
 
-def _checked(schedule: Callable[[Any, Any], Any], total_steps: Any) -> Any:
-    """The budget, an int if it is one known number, once the schedule has accepted it."""
-    check_function("schedule", schedule, others=SAMPLINGS)
-    _check_steps(total_steps)
+def _checked(schedule: Any, total_steps: Any) -> tuple[Callable[[Any, Any], Any], Any]:
+    """The schedule, and the budget, an int if it is one known number that the schedule accepts."""
+    schedule = checked_schedule("schedule", schedule)
+    STEPS.check("total_steps", total_steps)
     total_steps = _number(total_steps)
-    if known(total_steps) is not None:
+    if concrete(total_steps) is not None:
         schedule(0, total_steps)
-    return total_steps
+    return schedule, total_steps
 
 
 def _number(value: Any) -> Any:
     """An int for one known number; else the value."""
-    seen = known(value)
+    seen = concrete(value)
     return value if seen is None or np.ndim(seen) != 0 else int(seen)
-
-
-def _check_steps(total_steps: Any) -> None:
-    check(
-        "total_steps",
-        total_steps,
-        f"an integer in [1, {_LARGEST}]",
-        lambda T: (T >= 1) & _is_count(T),
-    )

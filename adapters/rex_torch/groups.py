@@ -1,26 +1,30 @@
 """What both schedulers know of parameter groups, and of the schedules and budgets for them."""
 
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import inf
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rex_core import Join, Replan, Restarts, Schedule, WallClock
-from rex_core.budget import reading
-from rex_core.presets import OneCycle
-from rex_core.progress import check, known, known_number
-from rex_core.sampling import SAMPLINGS
-from rex_core.schedule import check_function
+from rex_core import WallClock
+from rex_core.adapting import (
+    NOT_NEGATIVE,
+    Range,
+    checked_count,
+    checked_schedule,
+    checked_value,
+    largest_peak,
+    reading,
+    shown,
+    tried,
+)
 
 Function = Callable[[Any, Any], Any]
 
-_PLACES = 32
-ENDS = {"schedule": inf, "lr": inf, "momentum": 1.0, "weight_decay": inf}
+RANGES = {"momentum": Range(0, 1, "[)")}
+_STEPS = Range(1, integers=True)
 
 
 def value(schedule: Function, budget: int | WallClock, t: int) -> float:
@@ -28,41 +32,17 @@ def value(schedule: Function, budget: int | WallClock, t: int) -> float:
     return checked_value("schedule", schedule(*reading(budget, t)))
 
 
-def checked_value(name: str, number: Any) -> float:
-    """The value as a plain float: `torch.load` refuses others in a safe checkpoint."""
-    if number.__class__ is float and 0.0 <= number < ENDS[name]:
-        return number
-    check_value(name, number)  # It takes many times longer.
-    return float(number)
-
-
 def check_optimizer(optimizer: Any) -> None:
     """Accept PyTorch's optimizers and subclasses of them."""
     if not isinstance(optimizer, Optimizer):
-        raise ValueError(f"optimizer must be a torch.optim.Optimizer; got {optimizer!r}")
+        raise ValueError(f"optimizer must be a torch.optim.Optimizer; got {shown(optimizer)}")
 
 
 def checked_budget(total_steps: Any) -> int | WallClock:
     """The budget: the clock, or an int."""
     if isinstance(total_steps, WallClock):
         return total_steps
-    return int(
-        known_number(
-            "total_steps", total_steps, "an integer >= 1", lambda T: (T >= 1) & (T % 1 == 0)
-        )
-    )
-
-
-def checked_count(name: str, count: Any, smallest: int | None = None) -> int:
-    """A number of steps, an integer of any library, as an int."""
-    try:
-        number = None if isinstance(count, bool) else operator.index(count)
-    except TypeError:
-        number = None
-    if number is None or (smallest is not None and number < smallest):
-        bound = "" if smallest is None else f" >= {smallest}"
-        raise ValueError(f"{name} must be an integer{bound}; got {count!r}")
-    return number
+    return _STEPS.count("total_steps", total_steps)
 
 
 def saved_count(state_dict: Any) -> int:
@@ -72,7 +52,7 @@ def saved_count(state_dict: Any) -> int:
     """
     if not isinstance(state_dict, Mapping):
         raise ValueError(
-            f"state_dict must be what state_dict() of a scheduler returned; got {state_dict!r}"
+            f"state_dict must be what state_dict() of a scheduler returned; got {shown(state_dict)}"
         )
     return checked_count("last_epoch in state_dict", state_dict.get("last_epoch"))
 
@@ -104,44 +84,19 @@ def per_group(
     """
     _, T = reading(budget, 0)
     count = len(optimizer.param_groups)
-    if isinstance(schedules, OneCycle):
-        raise ValueError(
-            f"{name} must be one of the two schedules of one_cycle, lr=pair.lr and "
-            f"momentum=pair.momentum of a HyperparamScheduler; got {schedules!r}"
-        )
-    if not isinstance(schedules, Sequence):
+    if callable(schedules) or not isinstance(schedules, Sequence) or isinstance(schedules, str):
         schedules = [schedules] * count
     elif len(schedules) != count:
         raise ValueError(
             f"{name} must be one schedule, or a sequence with one for each of the {count} "
             f"parameter groups; got {len(schedules)}"
         )
+    schedules = [checked_schedule(name, schedule) for schedule in schedules]
+    accepted = RANGES.get(name, NOT_NEGATIVE)
     for schedule in schedules:
-        check_function(name, schedule, others=SAMPLINGS)
-        try:
-            for t in sorted({type(T)(T * place / _PLACES) for place in range(_PLACES + 1)}):
-                check_value(name, schedule(t, T))
-        except TypeError as error:
-            raise ValueError(f"{name} must be a function of (t, T); got {schedule!r}") from error
-        check_value(name, peak(schedule))
+        tried(name, schedule, T, accepted)
+        checked_value(name, largest_peak(schedule), accepted)
     return [schedules[schedules.index(schedule)] for schedule in schedules]
-
-
-def check_value(name: str, number: Any) -> None:
-    """Accept one number in the range of a setting."""
-    if np.ndim(known(number)) != 0:
-        raise ValueError(f"{name} must give one number at a step; got {number!r}")
-    accepted = "in [0, 1)" if ENDS[name] == 1 else "a finite number >= 0"
-    check(f"each value of {name}", number, accepted, lambda v: (v >= 0) & (v < ENDS[name]))
-
-
-def peak(schedule: Function) -> Any:
-    """The largest peak_value of the schedules in it; 1 for a function that has none."""
-    if isinstance(schedule, Join):
-        return max(map(peak, schedule.schedules))
-    if isinstance(schedule, Restarts | Replan):
-        return peak(schedule.schedule)
-    return schedule.peak_value if isinstance(schedule, Schedule) else 1.0
 
 
 def shared(schedules: Sequence[Callable[..., Any]]) -> bool:

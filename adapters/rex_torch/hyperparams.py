@@ -10,14 +10,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from rex_core.budget import reading
+from rex_core.adapting import NOT_NEGATIVE, checked_count, checked_value, reading, shown
 from rex_torch.groups import (
+    RANGES,
     Function,
     check_added,
     check_optimizer,
     checked_budget,
-    checked_count,
-    checked_value,
     current_rates,
     others_kept,
     own_numbers,
@@ -171,7 +170,7 @@ class HyperparamScheduler(LRScheduler):
         if any(names.isdisjoint(group) for group in optimizer.param_groups):
             raise ValueError(
                 f"{name} must be None for {type(optimizer).__name__}, whose parameter groups do "
-                f"not all have it; got {schedules[0]!r}"
+                f"not all have it; got {shown(schedules[0])}"
             )
         for key in names:
             own_numbers(optimizer, key)
@@ -197,7 +196,9 @@ class HyperparamScheduler(LRScheduler):
         now, T = (t, budget) if isinstance(budget, int) else reading(budget, t)
         for setting in self._settings:
             name, chosen = setting.name, setting.chosen
-            setting.last = number = checked_value(name, setting.schedule(now, T))
+            setting.last = number = checked_value(
+                name, setting.schedule(now, T), RANGES.get(name, NOT_NEGATIVE)
+            )
             for group in groups if chosen is None else [groups[i] for i in chosen]:
                 put(group, name, number)
         self.last_epoch = t

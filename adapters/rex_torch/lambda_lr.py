@@ -8,18 +8,16 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from rex_core.progress import known
+from rex_core.adapting import checked_count, concrete, largest_peak, shown
 from rex_torch.groups import (
     Function,
     check_added,
     check_optimizer,
     checked_budget,
-    checked_count,
     copied,
     current_rates,
     others_kept,
     own_numbers,
-    peak,
     per_group,
     put,
     saved_count,
@@ -85,11 +83,11 @@ def lambda_lr(
     budget = checked_budget(total_steps)
     schedules = per_group("schedule", schedule, optimizer, budget)
     for each in schedules:
-        if not absolute and known(peak(each)) != 1:
+        if not absolute and concrete(largest_peak(each)) != 1:
             raise ValueError(
                 "schedule.peak_value must be 1 unless absolute=True: LambdaLR multiplies the lr of "
                 "each group with the schedule, and a rate given to both is squared (lr²); got "
-                f"{peak(each)!r}"
+                f"{shown(largest_peak(each))}"
             )
     checked_count("last_epoch", last_epoch, -1)
     if last_epoch >= 0 and any("initial_lr" not in group for group in optimizer.param_groups):
@@ -142,7 +140,7 @@ class _Factors(LambdaLR):
             if not isinstance(content, list) or not 1 <= len(content) <= count:
                 raise ValueError(
                     f"{name} in state_dict must be a list with one for each of the {count} "
-                    f"parameter groups, as in the state of a LambdaLR; got {content!r}"
+                    f"parameter groups, as in the state of a LambdaLR; got {shown(content)}"
                 )
 
     def _update_lr(self, epoch: int | None = None) -> None:

@@ -61,8 +61,8 @@ def every_fraction(t: Any, T: Any, fraction: Any) -> Any:
     return t if t < 0 else math.ceil(min(t, T) // (meant * T) * meant * T)
 
 
-def at(t: Any, T: Any, fractions: Any) -> Any:
-    meant = [Fraction(p).limit_denominator(1000) for p in fractions]
+def at(t: Any, T: Any, milestones: Any) -> Any:
+    meant = [Fraction(p).limit_denominator(1000) for p in milestones]
     return t if t < 0 else max(math.ceil(p * T) for p in [0, *meant] if min(t, T) >= p * T)
 
 

@@ -73,9 +73,9 @@ PROFILES: dict[str, Function] = {
 }
 
 SAMPLINGS: dict[str, Function] = {
-    "50-75": bind(at, fractions=(0.5, 0.75)),
-    "33-66": bind(at, fractions=(0.33, 0.66)),
-    "25-50-75": bind(at, fractions=(0.25, 0.5, 0.75)),
+    "50-75": bind(at, milestones=(0.5, 0.75)),
+    "33-66": bind(at, milestones=(0.33, 0.66)),
+    "25-50-75": bind(at, milestones=(0.25, 0.5, 0.75)),
     "every 10 %": bind(every_fraction, fraction=0.1),
     "every 5 %": bind(every_fraction, fraction=0.05),
     "every 1 %": bind(every_fraction, fraction=0.01),

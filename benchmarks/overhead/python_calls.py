@@ -1,7 +1,7 @@
 """Calls on Python's integers, un-jitted where the peer is a library of arrays."""
 
 from collections.abc import Callable
-from dataclasses import replace
+
 
 import keras
 import optax
@@ -30,8 +30,8 @@ STEPS = Schedule(peak_value=PEAK, end_value=END, warmup_steps=WARMUP)
 RATIO = Schedule(peak_value=PEAK, end_value=END, warmup_ratio=WARMUP / T)
 EVERY_20TH = Schedule(bind(rex, beta=0.9), bind(every_fraction, fraction=0.05), peak_value=PEAK)
 COSINE = Schedule(cosine, peak_value=PEAK, end_value=END)
-COSINE_STEPS = replace(STEPS, profile=cosine)
-COSINE_RATIO = replace(RATIO, profile=cosine)
+COSINE_STEPS = STEPS.replace(profile=cosine)
+COSINE_RATIO = RATIO.replace(profile=cosine)
 OF_FVCORE = CompositeParamScheduler(
     [LinearParamScheduler(0.0, PEAK), CosineParamScheduler(PEAK, END)],
     lengths=[WARMUP / T, 1 - WARMUP / T],

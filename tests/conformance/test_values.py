@@ -43,9 +43,9 @@ SAMPLINGS = [
     ("every_fraction", {"fraction": 0.3}),
     ("every_fraction", {"fraction": THIRD}),
     ("every_fraction", {"fraction": 1.0}),
-    ("at", {"fractions": (0.5, 0.75)}),
-    ("at", {"fractions": (THIRD, 2 * THIRD)}),
-    ("at", {"fractions": (0.25, 0.5, 0.75, 1.0)}),
+    ("at", {"milestones": (0.5, 0.75)}),
+    ("at", {"milestones": (THIRD, 2 * THIRD)}),
+    ("at", {"milestones": (0.25, 0.5, 0.75, 1.0)}),
 ]
 
 PAIRS = list(zip(PROFILES[::2], SAMPLINGS, strict=False))

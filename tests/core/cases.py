@@ -51,8 +51,8 @@ SAMPLINGS = [
     bind(every_fraction, fraction=0.05),
     bind(every_fraction, fraction=0.7),
     bind(every_fraction, fraction=THIRD),
-    bind(at, fractions=(0.5, 0.75)),
-    bind(at, fractions=(0.3, 0.6, 1.0)),
+    bind(at, milestones=(0.5, 0.75)),
+    bind(at, milestones=(0.3, 0.6, 1.0)),
 ]
 PLAIN = Schedule(peak_value=0.5, end_value=0.1, init_value=0.2, warmup_steps=3)
 SCHEDULES = [
@@ -60,7 +60,7 @@ SCHEDULES = [
     Schedule(cosine, bind(every, steps=2), warmup_ratio=0.3, warmup_profile=one_minus_sqrt),
     Schedule(one_minus_sqrt, hold_ratio=0.5),
     Schedule(polynomial, bind(every_fraction, fraction=0.05), warmup_ratio=0.1, hold_ratio=0.7),
-    Schedule(step, bind(at, fractions=(0.5, 0.75)), init_value=0.1, warmup_steps=1.5),
+    Schedule(step, bind(at, milestones=(0.5, 0.75)), init_value=0.1, warmup_steps=1.5),
     Join([Schedule(warmup_ratio=0.2), linear, Schedule(exponential)], [THIRD, 0.7]),
     Restarts(Schedule(cosine, warmup_ratio=0.2), 3, period_mult=2, peak_mult=0.5),
     Join([Restarts(Schedule(), 2), Schedule(linear, peak_value=0.3)], [0.6]),

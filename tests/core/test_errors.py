@@ -43,7 +43,7 @@ FUNCTIONS = [
     every_step,
     bind(every, steps=3),
     bind(every_fraction, fraction=0.05),
-    bind(at, fractions=(0.5,)),
+    bind(at, milestones=(0.5,)),
     *SCHEDULES,
 ]
 
@@ -71,7 +71,7 @@ def refused(call, argument, value):
     with pytest.raises(ValueError, match=rf"(?s)^{argument} must be .+; got ") as error:
         call()
     assert type(error.value) is ValueError
-    assert repr(value) in str(error.value)
+    assert repr(value)[:190] in str(error.value)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=name)
@@ -147,12 +147,12 @@ NO_FRACTIONS = [
 
 @pytest.mark.parametrize("value", NO_FRACTIONS, ids=name)
 def test_fractions(value):
-    for function, parameter in [(step, "milestones"), (at, "fractions")]:
+    for function, parameter in [(step, "milestones"), (at, "milestones")]:
         refused(lambda f=function, p=parameter: f(3, 10, **{p: value}), parameter, value)
         refused(lambda f=function, p=parameter: f(np.arange(3), 10, **{p: value}), parameter, value)
         with pytest.raises(ValueError, match=f"{parameter} must be "):
             bind(function, **{parameter: value})
-    with pytest.raises(ValueError, match=r"^fractions must be .+; got ") as error:
+    with pytest.raises(ValueError, match=r"^milestones must be .+; got ") as error:
         Join([rex, rex], value)
     assert type(error.value) is ValueError
 
@@ -162,7 +162,7 @@ def test_what_was_seen_before_changes_nothing():
 
     def outcome(number):
         try:
-            return at(3, 10, fractions=(number,))
+            return at(3, 10, milestones=(number,))
         except ValueError:
             return ValueError
 
@@ -352,11 +352,11 @@ MISUSE = [
     (lambda: Join(rex, [0.5]), "schedules must be .*<function rex"),
     (lambda: Join([rex, 1.0], [0.5]), "schedules must be .*1.0"),
     (lambda: Join("ab", [0.5]), "schedules must be .*'ab'"),
-    (lambda: Join([rex, rex], [0.3, 0.6]), r"fractions must be 1 .*\(0.3, 0.6\)"),
-    (lambda: Join([rex, rex, rex], [0.3]), r"fractions must be 2 .*\(0.3,\)"),
-    (lambda: Join([rex, rex], [1.0]), r"fractions must be .*\(0, 1\).*1.0"),
+    (lambda: Join([rex, rex], [0.3, 0.6]), r"milestones must be 1 .*\(0.3, 0.6\)"),
+    (lambda: Join([rex, rex, rex], [0.3]), r"milestones must be 2 .*\(0.3,\)"),
+    (lambda: Join([rex, rex], [1.0]), r"milestones must be .*\(0, 1\).*1.0"),
     (lambda: Join([rex], []), r"schedules must be two or more functions; got \("),
-    (lambda: Join([rex, rex], []), r"fractions must be .*\(\)"),
+    (lambda: Join([rex, rex], []), r"milestones must be .*\(\)"),
     (lambda: Schedule(rex, Schedule()), r"sampling must not be a profile; got Schedule\(\)"),
     (lambda: rex_optax.as_schedule(every_step, 10), "schedule must not be a sampling; got every_"),
     (lambda: rex_optax.BudgetedSchedule(rex, np.array([5, 6])), "total_steps must be one integer"),

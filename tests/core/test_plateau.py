@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import pickle
-from dataclasses import fields, replace
+
 
 import hypothesis.strategies as st
 import jax
@@ -541,11 +541,11 @@ def test_equality_repr_and_replace():
     assert Plateau(factor=0.5) == Plateau(factor=1 / 2) != Plateau(factor=0.25)
     assert repr(Plateau()) == "Plateau()"
     assert repr(Plateau(mode="max", patience=5)) == "Plateau(patience=5, mode='max')"
-    assert replace(PLATEAU, patience=3) == Plateau(
+    assert PLATEAU.replace(patience=3) == Plateau(
         factor=0.5, patience=3, cooldown=1, min_scale=0.2
     )
     with pytest.raises(ValueError, match="patience must be"):
-        replace(PLATEAU, patience=-1)
+        PLATEAU.replace(patience=-1)
     for item in fields(Plateau):
         with pytest.raises(AttributeError):
             setattr(PLATEAU, item.name, 1)

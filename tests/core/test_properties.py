@@ -65,7 +65,7 @@ SAMPLINGS = st.one_of(
     st.just(every_step),
     st.builds(lambda s: bind(every, steps=s), st.integers(1, 1000)),
     st.builds(lambda p: bind(every_fraction, fraction=float(p)), FRACTIONS),
-    st.builds(lambda ps: bind(at, fractions=floats(ps)), INCREASING),
+    st.builds(lambda ps: bind(at, milestones=floats(ps)), INCREASING),
 )
 # Of 100 steps or more, at least one is left for the decay.
 SCHEDULES = st.one_of(
@@ -169,7 +169,7 @@ def test_at_reads_at_its_boundaries(fractions, T, data):
     t = data.draw(st.integers(0, T) | near)
     expected = max(moment for moment in moments if moment <= t)
     for steps in (t, np.int64(t), np.array([t])):
-        assert at(steps, T, fractions=floats(fractions)) == expected
+        assert at(steps, T, milestones=floats(fractions)) == expected
 
 
 @given(SAMPLINGS, BUDGETS, st.data())

@@ -37,7 +37,6 @@ from rex_core import (
     step,
     to_dict,
 )
-from rex_core.progress import measure, ratio
 from tests.conformance.backends import BACKENDS
 from tests.core.cases import LARGEST, PLAIN, SCHEDULES, name
 
@@ -100,7 +99,7 @@ SAMPLINGS = [
     bind(every, steps=7),
     bind(every_fraction, fraction=0.05),
     bind(every_fraction, fraction=1 / 3),
-    bind(at, fractions=(0.3, 0.5, 1.0)),
+    bind(at, milestones=(0.3, 0.5, 1.0)),
 ]
 
 
@@ -296,13 +295,8 @@ def test_hours():
     assert Replan(schedule, 2.5, 8)(3, 20) == pytest.approx(schedule(8 - 5.5 * 17 / 17.5, 8))
 
 
-def by_measure(t, T):
-    left, spent, xp = measure(t, T)
-    return ratio(left, spent, xp) ** 2
-
-
 OWN = {
-    "measure": (by_measure, "python numpy jax_jit torch"),
+    "of a profile": (lambda t, T: linear(t, T) ** 2, "python numpy jax_jit torch"),
     "one less a quotient": (lambda t, T: 1 - t / T, "python numpy jax_jit torch"),
     "a difference": (lambda t, T: (T - t) / T, "python numpy jax_jit torch"),
     "every operator": (

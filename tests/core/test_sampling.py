@@ -76,8 +76,8 @@ def test_every_fraction_is_exact(fraction, meant):
     check_exact(bind(every_fraction, fraction=fraction), t, T, expected, python=8_000)
 
 
-@pytest.mark.parametrize(("fractions", "meant"), SEQUENCES, ids=name)
-def test_at_is_exact(fractions, meant):
+@pytest.mark.parametrize(("milestones", "meant"), SEQUENCES, ids=name)
+def test_at_is_exact(milestones, meant):
     T = budgets()
     moments = np.concatenate([0 * T, *(share(p.numerator, p.denominator, T) for p in meant)], 1)
     t, T = around(moments, T)
@@ -85,7 +85,7 @@ def test_at_is_exact(fractions, meant):
     for p in meant:
         moment = share(p.numerator, p.denominator, T)
         expected = np.where(t >= moment, moment, expected)
-    check_exact(bind(at, fractions=fractions), t, T, expected, python=10_000)
+    check_exact(bind(at, milestones=milestones), t, T, expected, python=10_000)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_many_decimals(text, T):
     moment = math.ceil(Fraction(text) * T)
     for t in (moment - 1, moment):
         expected = moment if t == moment else 0
-        assert at(t, T, fractions=(float(text),)) == expected
-        assert at(jnp.int32(t), T, fractions=(float(text),)) == expected
+        assert at(t, T, milestones=(float(text),)) == expected
+        assert at(jnp.int32(t), T, milestones=(float(text),)) == expected
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_binary_fractions_with_the_largest_denominator(fraction):
         moment = math.ceil(Fraction(fraction) * T)
         for t in (moment - 1, moment):
             expected = moment if t == moment else 0
-            assert at(t, T, fractions=(fraction,)) == expected
-            assert at(jnp.int32(t), T, fractions=(fraction,)) == expected
+            assert at(t, T, milestones=(fraction,)) == expected
+            assert at(jnp.int32(t), T, milestones=(fraction,)) == expected
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 10, 97, 10**6, LARGEST])
@@ -175,8 +175,8 @@ SECONDS = [
     (bind(every_fraction, fraction=0.25), [0, 2.5, 5, 7.5, 10]),
     (bind(every_fraction, fraction=0.4), [0, 4, 8]),
     (bind(every_fraction, fraction=1), [0, 10]),
-    (bind(at, fractions=(0.25, 0.75)), [0, 2.5, 7.5]),
-    (bind(at, fractions=(0.125, 1)), [0, 1.25, 10]),
+    (bind(at, milestones=(0.25, 0.75)), [0, 2.5, 7.5]),
+    (bind(at, milestones=(0.125, 1)), [0, 1.25, 10]),
     (bind(every, steps=4), [0, 4, 8]),
 ]
 

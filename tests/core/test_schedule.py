@@ -6,7 +6,7 @@ import pickle
 import random
 import subprocess
 import sys
-from dataclasses import fields, replace
+
 from fractions import Fraction
 from itertools import pairwise
 
@@ -128,7 +128,7 @@ TABLES = {
         [(0, 1), (2, 1), (3, 0.7), (5, 0.7), (6, 0.4), (9, 0.1), (10, 0.1), (99, 0.1)],
     ),
     "50-75": (
-        Schedule(rex, bind(at, fractions=(0.5, 0.75))),
+        Schedule(rex, bind(at, milestones=(0.5, 0.75))),
         8,
         [(0, 1), (3, 1), (4, 2 / 3), (5, 2 / 3), (6, 0.4), (8, 0.4)],
     ),
@@ -138,7 +138,7 @@ TABLES = {
         [(2, 1), (3, 0.7), (4, 0.7), (5, 0.5), (7, 0.5), (8, 0.2), (9, 0.2), (10, 0)],
     ),
     "sampling begins after warmup and hold": (
-        Schedule(linear, bind(at, fractions=(0.5,)), warmup_steps=2, hold_ratio=0.2),
+        Schedule(linear, bind(at, milestones=(0.5,)), warmup_steps=2, hold_ratio=0.2),
         12,
         [(1, 0.5), (2, 1), (5, 1), (8, 1), (9, 3 / 7), (12, 3 / 7)],
     ),
@@ -349,12 +349,12 @@ def share_of(t, edges):
     return [share for share in shares if share[1] <= max(t, 0)][-1]
 
 
-@pytest.mark.parametrize("fractions", JOINS, ids=lambda fractions: "-".join(map(str, fractions)))
-def test_join_calls_each_share_with_its_own_t_and_T(fractions):
-    join = Join([probe(i) for i in range(len(fractions) + 1)], [float(p) for p in fractions])
+@pytest.mark.parametrize("milestones", JOINS, ids=lambda places: "-".join(map(str, places)))
+def test_join_calls_each_share_with_its_own_t_and_T(milestones):
+    join = Join([probe(i) for i in range(len(milestones) + 1)], [float(p) for p in milestones])
     jitted = jax.jit(join)
     for T in [*range(1, 21), 99, 1000]:
-        edges = [0, *(math.ceil(p * T) for p in fractions), T]
+        edges = [0, *(math.ceil(p * T) for p in milestones), T]
         steps = [-2, T - 1, T, T + 3, *range(21)]
         expected = []
         for t in steps:
@@ -385,7 +385,7 @@ def test_restarts_from_their_definition(cycles, period_mult, peak_mult):
         expected = []
         for t in steps:
             i, start, end = share_of(t, edges)
-            cycle = replace(schedule, peak_value=0.8 * peak_mult**i)
+            cycle = schedule.replace(peak_value=0.8 * peak_mult**i)
             expected.append(cycle(t - start, end - start))
         assert [restarts(t, T) for t in steps] == pytest.approx(expected, rel=1e-15)
         values = restarts(np.array(steps), T)
@@ -413,12 +413,12 @@ VALUES = [
     bind(polynomial, power=2),
     bind(every, steps=391),
     bind(every_fraction, fraction=0.05),
-    bind(at, fractions=(0.5, 0.75)),
+    bind(at, milestones=(0.5, 0.75)),
     bind(constant),
     *SCHEDULES,
     Schedule(),
     Schedule(sampling=bind(every, steps=5), warmup_profile=cosine, warmup_steps=2),
-    Schedule(bind(rex, beta=0.9), bind(at, fractions=[0.5]), peak_value=3e-4, end_value=-1),
+    Schedule(bind(rex, beta=0.9), bind(at, milestones=[0.5]), peak_value=3e-4, end_value=-1),
     Join([rex, bind(rex, beta=0.9), Schedule(cosine)], [0.1, 0.5]),
     Join([Join([Schedule(), linear], [0.5]), Restarts(Schedule(linear), 2)], [THIRD]),
     Restarts(Schedule(peak_value=2), 4, period_mult=1.5, peak_mult=0.9),
@@ -516,17 +516,17 @@ def test_values_are_frozen(value):
 
 
 def test_replace_checks_and_leaves_the_original():
-    schedule = replace(PLAIN, peak_value=2.0, warmup_steps=0, warmup_ratio=0.1)
+    schedule = PLAIN.replace(peak_value=2.0, warmup_steps=0, warmup_ratio=0.1)
     assert schedule == Schedule(peak_value=2.0, end_value=0.1, init_value=0.2, warmup_ratio=0.1)
     assert values_of(schedule) == values_of(eval(repr(schedule), vars(rex_core).copy()))
     assert PLAIN.peak_value == 0.5
     with pytest.raises(ValueError, match="peak_value"):
-        replace(PLAIN, peak_value=math.nan)
+        PLAIN.replace(peak_value=math.nan)
     with pytest.raises(ValueError, match="warmup_ratio"):
-        replace(PLAIN, warmup_ratio=0.1)
-    assert replace(Restarts(Schedule(), 2), cycles=3) == Restarts(Schedule(), 3)
-    assert replace(Restarts(Schedule(), 2), cycles=3)(5, 9) == Restarts(Schedule(), 3)(5, 9)
-    assert replace(Join([rex, rex], [0.5]), fractions=[0.3]) == Join([rex, rex], [0.3])
+        PLAIN.replace(warmup_ratio=0.1)
+    assert Restarts(Schedule(), 2).replace(cycles=3) == Restarts(Schedule(), 3)
+    assert Restarts(Schedule(), 2).replace(cycles=3)(5, 9) == Restarts(Schedule(), 3)(5, 9)
+    assert Join([rex, rex], [0.5]).replace(milestones=[0.3]) == Join([rex, rex], [0.3])
 
 
 def test_bind_is_the_call():
@@ -565,7 +565,7 @@ def test_warmup_and_hold_end_at_their_exact_sum(warmup, hold):
     schedule = Schedule(
         drop, warmup_profile=drop, warmup_ratio=float(warmup), hold_ratio=float(hold)
     )
-    arrays = replace(schedule, warmup_ratio=np.array([float(warmup)]))
+    arrays = schedule.replace(warmup_ratio=np.array([float(warmup)]))
     for T in [*range(1, 300), 10**9, LARGEST]:
         end, start = (math.ceil(share * T) for share in shares)
         if start >= T:

@@ -40,7 +40,7 @@ from tests.core.cases import PLAIN, PROFILES, SAMPLINGS, SCHEDULES, THIRD, name
 
 GOLDEN = Schedule(
     bind(rex, beta=0.9),
-    bind(at, fractions=(0.5, 0.75)),
+    bind(at, milestones=(0.5, 0.75)),
     peak_value=0.1,
     end_value=1e-5,
     warmup_ratio=0.05,
@@ -52,7 +52,7 @@ GOLDEN_JSON = """{
     "version": 1,
     "type": "Schedule",
     "profile": {"function": "rex", "params": {"beta": 0.9}},
-    "sampling": {"function": "at", "params": {"fractions": [0.5, 0.75]}},
+    "sampling": {"function": "at", "params": {"milestones": [0.5, 0.75]}},
     "peak_value": 0.1,
     "end_value": 1e-05,
     "init_value": 0.0,
@@ -121,7 +121,7 @@ def test_the_format_is_stable():
         "version": 1,
         "type": "Join",
         "schedules": [{"function": "rex"}, {"function": "linear", "params": {}}],
-        "fractions": [0.5],
+        "milestones": [0.5],
     }
     assert to_dict(Restarts(Schedule(), 3)) == {
         "version": 1,
@@ -255,9 +255,9 @@ WRONG = [
     ({"profile": {"function": "rex", "params": {"beta": None}}}, "beta must be .*None"),
     ({"profile": {"function": "rex", "params": {"beta": [0.9]}}}, "beta must be"),
     ({"profile": {"function": "rex", "params": {"beta": {"function": "rex"}}}}, "beta must be"),
-    ({"sampling": {"function": "at", "params": {"fractions": [0.75, 0.5]}}}, "fractions must be"),
-    ({"sampling": {"function": "at", "params": {"fractions": [[0.5]]}}}, "fractions must be"),
-    ({"sampling": {"function": "at", "params": {"fractions": "0.5"}}}, "fractions must be"),
+    ({"sampling": {"function": "at", "params": {"milestones": [0.75, 0.5]}}}, "fractions must be"),
+    ({"sampling": {"function": "at", "params": {"milestones": [[0.5]]}}}, "fractions must be"),
+    ({"sampling": {"function": "at", "params": {"milestones": "0.5"}}}, "fractions must be"),
     ({"sampling": {"function": "every", "params": {"steps": 1.5}}}, "steps must be .*1.5"),
     ({"peak_value": "0.1"}, "peak_value must be .*'0.1'"),
     ({"peak_value": None}, "peak_value must be .*None"),
@@ -276,11 +276,11 @@ WRONG_JOIN = [
     ({"schedules": ["rex", "rex"]}, "schedules must be"),
     ({"schedules": []}, "must be"),
     ({"schedules": None}, "schedules must be"),
-    ({"fractions": [0.5, 0.7]}, "fractions must be"),
-    ({"fractions": 0.5}, "fractions must be .*0.5"),
-    ({"fractions": [None]}, "fractions must be"),
-    ({"fractions": [[0.5]]}, "fractions must be"),
-    ({"fractions": [{"function": "rex", "params": {"beta": 0.5}}]}, "fractions must be"),
+    ({"milestones": [0.5, 0.7]}, "fractions must be"),
+    ({"milestones": 0.5}, "fractions must be .*0.5"),
+    ({"milestones": [None]}, "fractions must be"),
+    ({"milestones": [[0.5]]}, "fractions must be"),
+    ({"milestones": [{"function": "rex", "params": {"beta": 0.5}}]}, "fractions must be"),
 ]
 WRONG_RESTARTS = [
     ({"cycles": 0}, "cycles must be .*0"),
@@ -437,7 +437,7 @@ def test_what_json_can_write_is_written():
 def test_data_as_deep_as_an_attack():
     data = {"function": "rex"}
     for _ in range(10_000):
-        data = {"type": "Join", "schedules": [data, {"function": "rex"}], "fractions": [0.5]}
+        data = {"type": "Join", "schedules": [data, {"function": "rex"}], "milestones": [0.5]}
     with pytest.raises(ValueError, match="data must be nested less deeply"):
         from_dict({"version": 1, **data})
     costly = {"type": "Restarts", "cycles": 10**12, "period_mult": 1, "peak_mult": 1}

@@ -1,7 +1,7 @@
 """t, T and the numbers of a schedule under jit, vmap, grad and scan."""
 
 import re
-from dataclasses import replace
+
 
 import jax
 import jax.monitoring
@@ -76,10 +76,10 @@ def test_one_compilation_serves_every_peak_and_floor(compilations):
         traces.append(schedule)
         return schedule(t, T)
 
-    step(replace(PLAIN, peak_value=1.0), 3, 10)
+    step(PLAIN.replace(peak_value=1.0), 3, 10)
     compilations.clear()
     for peak, end, warmup in [(0.1, 0.0, 3), (0.3, 0.01, 7), (1e-4, 1e-6, 5)]:
-        schedule = replace(PLAIN, peak_value=peak, end_value=end, warmup_steps=warmup)
+        schedule = PLAIN.replace(peak_value=peak, end_value=end, warmup_steps=warmup)
         for budget in (10, 99, 1000):
             assert step(schedule, 8, budget) == pytest.approx(schedule(8, budget), rel=1e-6)
     assert len(traces) == 1
@@ -88,10 +88,10 @@ def test_one_compilation_serves_every_peak_and_floor(compilations):
 
 # A schedule of one number, and values of that number.
 SWEEPS = {
-    "peak_value": (lambda x: replace(PLAIN, peak_value=x), [0.1, 0.3, 3.0]),
-    "end_value": (lambda x: replace(PLAIN, end_value=x), [0.0, 0.1, 1.0]),
-    "init_value": (lambda x: replace(PLAIN, init_value=x), [0.0, 0.1, 1.0]),
-    "warmup_steps": (lambda x: replace(PLAIN, warmup_steps=x), [0, 1, 10, 50]),
+    "peak_value": (lambda x: PLAIN.replace(peak_value=x), [0.1, 0.3, 3.0]),
+    "end_value": (lambda x: PLAIN.replace(end_value=x), [0.0, 0.1, 1.0]),
+    "init_value": (lambda x: PLAIN.replace(init_value=x), [0.0, 0.1, 1.0]),
+    "warmup_steps": (lambda x: PLAIN.replace(warmup_steps=x), [0, 1, 10, 50]),
     "warmup_ratio": (lambda x: Schedule(init_value=0.1, warmup_ratio=x), [0.0, 0.07, 0.1, 0.5]),
     "hold_ratio": (lambda x: Schedule(cosine, hold_ratio=x), [0.0, 0.1, 0.29, 0.5]),
     "beta": (lambda x: Schedule(bind(rex, beta=x), warmup_steps=10), [-3.0, 0.0, 0.5, 0.9]),
@@ -184,7 +184,7 @@ def gradient_cases():
     """A value of t and one number, and where to differentiate by the number."""
 
     def schedule(p):
-        return replace(PLAIN, warmup_steps=10, hold_ratio=0.1, **p)
+        return PLAIN.replace(warmup_steps=10, hold_ratio=0.1, **p)
 
     yield "peak_value", lambda t, x: schedule({"peak_value": x})(t, T), [0.1, 2.0]
     yield "end_value", lambda t, x: schedule({"end_value": x})(t, T), [0.0, 0.3]
@@ -265,9 +265,9 @@ def test_gradients_in_torch(function):
     t = torch.tensor([0.5, 3.0, 9.0], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda t: function(t, 10), t)
     peak = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    schedule = replace(PLAIN, profile=function)
+    schedule = PLAIN.replace(profile=function)
     steps = torch.tensor([-1, 0, 2, 50, 100, 101], dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda p: replace(schedule, peak_value=p)(steps, T), peak)
+    assert torch.autograd.gradcheck(lambda p: schedule.replace(peak_value=p)(steps, T), peak)
 
 
 def test_gradient_by_beta_in_torch():
@@ -331,7 +331,7 @@ def test_x64_counts_beyond_int32():
         left = jax.jit(linear)(jnp.int64(budget - 1), budget)
         assert left.dtype == jnp.float64
         assert left == 1 / budget
-        moment = jax.jit(lambda t: at(t, budget, fractions=(0.7,)))
+        moment = jax.jit(lambda t: at(t, budget, milestones=(0.7,)))
         assert [int(moment(7 * 10**14 + i)) for i in (-1, 0)] == [0, 7 * 10**14]
 
 

@@ -1,0 +1,127 @@
+"""What adapters need of this library, besides its public names: all of it stands here.
+
+An adapter accepts a schedule and a budget when it is made, and gets one value at each step.
+"""
+
+import operator
+from collections.abc import Callable
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from rex_core.arrays import (
+    Real,
+    concrete,
+    everywhere,
+    is_integer,
+    is_number,
+    python_number,
+    shown,
+)
+from rex_core.budget import WallClock
+from rex_core.compose import Clamp, Join, Product, Restarts
+from rex_core.functions import Bound, Function, taking_moments
+from rex_core.moment import Moment, minus
+from rex_core.presets import OneCycle
+from rex_core.progress import unify
+from rex_core.ranges import NOT_NEGATIVE, Range
+from rex_core.replan import Replan, stretched
+from rex_core.schedule import Schedule
+from rex_core.spec import checked_function
+from rex_core.values import Value, restored
+
+__all__ = [
+    "LARGEST_STEP",
+    "NOT_NEGATIVE",
+    "STEPS",
+    "Bound",
+    "Function",
+    "Moment",
+    "Range",
+    "Real",
+    "Value",
+    "checked_count",
+    "checked_function",
+    "checked_schedule",
+    "checked_value",
+    "concrete",
+    "everywhere",
+    "is_integer",
+    "largest_peak",
+    "minus",
+    "reading",
+    "restored",
+    "shown",
+    "stretched",
+    "taking_moments",
+    "tried",
+    "unify",
+]
+
+LARGEST_STEP = 2**31 - 1
+STEPS = Range(1, LARGEST_STEP, integers=True)
+_PLACES = 32
+
+
+def checked_schedule(name: str, schedule: Any) -> Function:
+    """One schedule: a function of (t, T), its name or its dictionary, and no pair of schedules."""
+    if isinstance(schedule, OneCycle):
+        raise ValueError(
+            f"{name} must be one of the two schedules of one_cycle, pair.lr or pair.momentum; "
+            f"got {shown(schedule)}"
+        )
+    function: Function = checked_function(name, schedule)
+    return function
+
+
+def tried(name: str, schedule: Function, T: Real, accepted: Range = NOT_NEGATIVE) -> None:
+    """Call a schedule at some places of its budget: what it refuses is refused now."""
+    try:
+        for t in sorted({type(T)(T * place / _PLACES) for place in range(_PLACES + 1)}):
+            checked_value(name, schedule(t, T), accepted)
+    except TypeError as error:
+        raise ValueError(f"{name} must be a function of (t, T); got {shown(schedule)}") from error
+
+
+def checked_value(name: str, number: Any, accepted: Range = NOT_NEGATIVE) -> float:
+    """One value of a schedule as a Python float, if it is one in the range."""
+    if number.__class__ is float and isfinite(number) and accepted.holds(number):
+        return float(number)
+    if np.ndim(concrete(number)) != 0:
+        raise ValueError(f"{name} must give one number at a step; got {shown(number)}")
+    accepted.check(f"each value of {name}", number)
+    return float(number)
+
+
+def checked_count(name: str, count: Any, least: int | None = None) -> int:
+    """A number of steps, an integer of any library, as an int."""
+    try:
+        number = None if isinstance(count, bool) else operator.index(count)
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        bound = "" if least is None else f" >= {least}"
+        raise ValueError(f"{name} must be an integer{bound}; got {shown(count)}")
+    return number
+
+
+def reading(budget: Any, t: Any) -> tuple[Any, Any]:
+    """What a schedule is called with: the time of a `WallClock`, or t of a budget of steps."""
+    return (budget.t, budget.T) if isinstance(budget, WallClock) else (t, budget)
+
+
+def largest_peak(schedule: Function) -> Any:
+    """The largest peak of a schedule, however deep: 1 for a profile, or another function."""
+    if isinstance(schedule, Schedule):
+        return schedule.peak_value * largest_peak(schedule.profile)
+    if isinstance(schedule, Join):
+        return max(map(largest_peak, schedule.schedules))
+    if isinstance(schedule, Product):
+        peak: Any = 1.0
+        for each in schedule.schedules:
+            peak = peak * largest_peak(each)
+        return peak
+    if isinstance(schedule, Clamp | Restarts | Replan):
+        return largest_peak(schedule.schedule)
+    return 1.0

@@ -1,0 +1,197 @@
+"""Numbers of every library: Python's, NumPy's, JAX's, PyTorch's, and those of the array API."""
+
+import math
+import sys
+from typing import Any, TypeAlias
+
+import array_api_compat
+import numpy as np
+
+Number: TypeAlias = float
+Array: TypeAlias = Any  # An array of any library: no type is common to all of them.
+Real: TypeAlias = Any  # A Number or an Array.
+Namespace: TypeAlias = Any  # `math` for numbers, for arrays their library in the array API's form.
+
+NUMPY = (np.ndarray, np.generic)
+MAX_FLOAT = sys.float_info.max
+FLOAT64 = sys.float_info.min * 2.0**54, MAX_FLOAT
+MAX_SHOWN = 200
+
+
+def is_number(value: Any) -> bool:
+    """Whether the value is a Python number (NumPy's scalars are arrays here)."""
+    return isinstance(value, (int, float)) and not isinstance(value, (bool, np.generic))
+
+
+def is_torch(value: Any) -> bool:
+    """Whether the value is a PyTorch tensor.
+
+    array_api_compat could tell, but torch.compile, which follows every call, warns of its caches.
+    """
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_array(value: Any) -> bool:
+    """Whether the value belongs to an array library."""
+    if is_number(value):
+        return False
+    return is_torch(value) or bool(array_api_compat.is_array_api_obj(value))
+
+
+def python_number(value: Any) -> Any:
+    """A single number as Python's int or float if it is one of those; else the value."""
+    if isinstance(value, np.integer | np.float64):
+        return value.item()
+    return standard(value) if is_number(value) else value
+
+
+def standard(value: Any) -> Any:
+    """The value in a dtype that every library knows, where it has a rarer one.
+
+    Those are NumPy's long doubles, other byte orders and bfloat16, PyTorch's unsigned integers, and
+    subclasses of Python's int.
+    """
+    if value.__class__ not in (int, float) and is_number(value):
+        return int(value) if isinstance(value, int) else float(value)
+    if isinstance(value, NUMPY):
+        dtype = value.dtype
+        if dtype.kind == "V" and dtype.type is not np.void:
+            return value.astype(np.float32)
+        if dtype.kind == "f" and dtype.itemsize > 8:
+            return value.astype(np.float64)
+        if not dtype.isnative:
+            return value.astype(dtype.newbyteorder("="))
+    elif is_torch(value) and str(value.dtype) in ("torch.uint16", "torch.uint32", "torch.uint64"):
+        return value.long()
+    return value
+
+
+def whole_steps(value: Real) -> Real:
+    """Known floats that are whole numbers as the integers that they are; else the value."""
+    value = python_number(value)
+    if is_number(value):
+        return int(value) if value % 1 == 0 else value
+    seen = concrete(value)
+    if seen is None or seen.dtype.kind != "f" or not np.all(seen % 1 == 0):
+        return value
+    xp = namespace(value)
+    return xp.astype(value, default_dtypes(xp)["integral"])
+
+
+def namespace(*values: Real) -> Namespace:
+    """The array namespace of the values, or `math` if all of them are Python numbers.
+
+    NumPy's arrays mix with those of any one other library, as they do there.
+    """
+    arrays = [value for value in values if not is_number(value)]
+    if not arrays:
+        return math
+    foreign = [array for array in arrays if not isinstance(array, NUMPY)]
+    if foreign and all(map(is_torch, foreign)):
+        import array_api_compat.torch as xp
+
+        return xp
+    try:
+        return array_api_compat.array_namespace(*(foreign or arrays))
+    except TypeError:
+        kinds = ", ".join(sorted({type(array).__module__.partition(".")[0] for array in foreign}))
+        raise ValueError(
+            f"t, T and parameters must be arrays of one library, and NumPy's; got {kinds}"
+        ) from None
+
+
+def concrete(value: Real) -> Any:
+    """The value as a Python number or NumPy array; None while a compiler is tracing it."""
+    if is_number(value) or isinstance(value, NUMPY):
+        return standard(value)
+    if is_torch(value):
+        torch = sys.modules["torch"]
+        if torch.compiler.is_compiling():
+            return None
+        try:
+            value = value.detach().cpu()
+            return (value.float() if value.dtype is torch.bfloat16 else value).numpy()
+        except RuntimeError:  # torch.vmap, FakeTensor: there are no values to look at.
+            return None
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(value, jax.core.Tracer):
+        return None
+    try:
+        return standard(np.asarray(value))
+    except (NotImplementedError, TypeError):
+        return None
+
+
+def everywhere(condition: Any) -> bool:
+    """Whether a condition holds everywhere; torch.compile follows it for Python's booleans."""
+    return condition if isinstance(condition, bool) else bool(np.all(condition))
+
+
+def default_dtypes(xp: Namespace) -> Any:
+    """The namespace's own choice of dtypes (JAX's depends on its x64 mode)."""
+    return xp.__array_namespace_info__().default_dtypes()
+
+
+def limits(dtype: Any, xp: Namespace) -> tuple[Number, Number]:
+    """The smallest budget that a dtype can divide by, and its largest number."""
+    if xp.isdtype(dtype, "integral"):
+        return 1, int(xp.iinfo(dtype).max)
+    info = xp.finfo(dtype)
+    return float(info.smallest_normal) * 2.0**54, float(info.max)
+
+
+def check_limits(name: str, value: Real, least: Number, most: Number, dtype: Any) -> None:
+    """Refuse known values that a dtype cannot hold."""
+    seen = concrete(value)
+    if seen is None or (not is_number(seen) and seen.size == 0):
+        return
+    low, high = (seen, seen) if is_number(seen) else (seen.min().item(), seen.max().item())
+    if not least <= low <= high <= most:
+        raise ValueError(
+            f"{name} must be in [{least:.10g}, {most:.10g}] in {dtype}; got {shown(value)}"
+        )
+
+
+def is_integer(value: Real, xp: Namespace) -> bool:
+    """Whether a value counts whole steps, by its dtype."""
+    if is_number(value):
+        return isinstance(value, int)
+    if isinstance(value, NUMPY):
+        return value.dtype.kind in "iu"
+    return bool(xp.isdtype(value.dtype, "integral"))
+
+
+def converted(value: Real, dtype: Any, device: Any, xp: Namespace) -> Array:
+    """The value as an array of the namespace, of this dtype."""
+    if is_number(value) or isinstance(value, NUMPY):
+        return xp.asarray(value, dtype=dtype, device=device)
+    if not is_torch(value) and xp.isdtype(dtype, "integral"):
+        if xp.isdtype(value.dtype, "unsigned integer"):
+            largest = min(int(xp.iinfo(value.dtype).max), int(xp.iinfo(dtype).max))
+            value = xp.minimum(value, xp.asarray(largest, dtype=value.dtype))
+    return value if value.dtype == dtype else xp.astype(value, dtype)
+
+
+def alike(value: Real, array: Array, xp: Namespace) -> Real:
+    """An array in the dtype of another one, and of its library; a Python number as it is."""
+    if is_number(value):
+        return value
+    return converted(value, array.dtype, array.device if is_torch(array) else None, xp)
+
+
+def where(condition: Any, a: Real, b: Real, xp: Namespace) -> Real:
+    """Elementwise choice, for Python numbers too, and NumPy's scalars, which stay scalars."""
+    if isinstance(condition, bool):
+        return a if condition else b
+    chosen = xp.where(condition, a, b)
+    return chosen[()] if isinstance(chosen, np.ndarray) else chosen
+
+
+def shown(value: Any) -> str:
+    """The value as a message repeats it: shortened where it is long."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # Nested too deeply; an integer of very many digits.
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"

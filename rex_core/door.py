@@ -1,0 +1,272 @@
+"""The door to every formula: it makes a profile of a curve, and a sampling of a rule of reads.
+
+A door checks the parameters against their declarations, brings t, T and the parameters to one kind
+of number, and takes a short way for Python's integers and for NumPy's long arrays. The formula
+behind it sees numbers that are in order: there is nothing left to check.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from inspect import Parameter, Signature, signature
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from rex_core.arrays import Namespace, Number, Real, alike, is_array, is_number
+from rex_core.moment import Moment, Time, as_float, last_step, where
+from rex_core.progress import (
+    BEYOND,
+    blockwise,
+    floats_if_exact,
+    is_long,
+    measure,
+    split,
+    total,
+    unify,
+)
+from rex_core.ranges import Declared, Range, check_names
+
+P = ParamSpec("P")
+A = TypeVar("A", bound="AnyArray")
+Curve = Callable[[Time, Time, Real, Namespace], Real]  # (left, spent, T, xp) -> factor
+
+
+class AnyArray(Protocol):
+    """What the arrays of all libraries have."""
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of its elements."""
+
+    @property
+    def shape(self) -> Any:
+        """The length of each of its axes."""
+
+
+class Function(Protocol, Generic[P]):
+    """A profile or sampling: numbers give a float, arrays an array of their library."""
+
+    __name__: str
+    door: "Door"
+
+    @overload
+    def __call__(self, t: Number, T: Number, *args: P.args, **params: P.kwargs) -> float: ...
+    @overload
+    def __call__(
+        self, t: npt.NDArray[Any], T: Any, *args: P.args, **params: P.kwargs
+    ) -> npt.NDArray[np.floating[Any]]: ...
+    @overload
+    def __call__(self, t: A, T: Any, *args: P.args, **params: P.kwargs) -> A: ...
+    @overload
+    def __call__(self, t: Number, T: A, *args: P.args, **params: P.kwargs) -> A: ...
+
+
+class Door:
+    """The formula of a function of (t, T), and what its parameters may be."""
+
+    def __init__(self, formula: Callable[..., Any], declared: dict[str, Declared]) -> None:
+        self.formula = formula
+        self.name = formula.__name__
+        self.declared = declared
+        self.signature = _public(signature(formula))
+        defaults = formula.__kwdefaults__ or {}
+        self.required = [name for name in declared if name not in defaults]
+        formula.__kwdefaults__ = self.ready(defaults)
+
+    def check(self, params: dict[str, Any]) -> bool:
+        """Refuse parameters that the declarations do; whether all of them are Python's."""
+        check_names(self.name, params, self.declared)
+        numbers = True
+        for name, value in params.items():
+            numbers = self.declared[name].check(name, value) and numbers
+        for name in self.required:
+            if name not in params:
+                raise ValueError(
+                    f"{name} must be given, as in bind({self.name}, {name}=...): "
+                    f"{self.declared[name]}; got none"
+                )
+        return numbers
+
+    def stored(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Checked parameters as a value keeps them."""
+        return {name: self.declared[name].stored(value) for name, value in params.items()}
+
+    def ready(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Checked parameters as the formula takes them."""
+        return {name: self.declared[name].ready(value) for name, value in params.items()}
+
+    def opened(self, function: Callable[..., Any]) -> Any:
+        """The function under the name, the words and the parameters of the formula."""
+        for name in ("__name__", "__qualname__", "__doc__", "__module__"):
+            setattr(function, name, getattr(self.formula, name))
+        function.__signature__ = self.signature  # type: ignore[attr-defined]
+        function.door = self  # type: ignore[attr-defined]
+        return function
+
+
+def _public(own: Signature) -> Signature:
+    """The signature of (t, T, *, params) for that of a formula."""
+    kind = Parameter.POSITIONAL_OR_KEYWORD
+    first = [Parameter(name, kind, annotation=Real) for name in ("t", "T")]
+    own_params = own.parameters.values()
+    params = [p for p in own_params if p.kind is Parameter.KEYWORD_ONLY and p.name != "T"]
+    return own.replace(parameters=[*first, *params])
+
+
+class ProfileDoor(Door):
+    """The door to the formula of a curve: (left, spent, xp, *, params) -> factor.
+
+    left + spent is the budget, neither is negative, and xp is the namespace of the numbers.
+    """
+
+    def __init__(
+        self,
+        formula: Callable[..., Any],
+        declared: dict[str, Declared],
+        integers: bool,
+        budget: bool,
+    ) -> None:
+        super().__init__(formula, declared)
+        self.integers = integers
+        self.budget = budget
+
+    def number(self, left: int, spent: int, xp: Namespace, **params: Any) -> float:
+        """The formula, of Python's integers, and ready parameters that are Python's too."""
+        return self.curve(left, spent, left + spent, xp, **params)
+
+    def bound(self, params: dict[str, Any]) -> Callable[[Any, Any], Any]:
+        """The function of (t, T) with parameters that are checked."""
+        ready = self.ready(params)
+        number = partial(self.number if self.budget else self.formula, **ready)
+        short = not any(map(is_array, params.values()))
+
+        def function(t: Any, T: Any) -> Any:
+            if t.__class__ is int is T.__class__ and 0 <= t < T < BEYOND and short:
+                return number(T - t, t, math)
+            return self.value(t, T, params)
+
+        return function
+
+    def value(self, t: Time, T: Real, params: dict[str, Any]) -> Real:
+        """The factor at any t and T."""
+        self.check(params)
+        if is_long(t, T, *params.values()):
+            return blockwise(partial(self.value, params=params), t, T)
+        numbers = {name: v for name, v in params.items() if isinstance(self.declared[name], Range)}
+        left, spent, xp, numbers = measure(floats_if_exact(t, T), T, numbers)
+        whole = T if is_number(T) else total(left, spent)
+        return self.curve(left, spent, whole, xp, **self.ready(params | numbers))
+
+    def curve(self, left: Time, spent: Time, T: Real, xp: Namespace, **params: Any) -> Real:
+        """The formula, of numbers that `measure` has brought in order, and ready parameters."""
+        if not self.integers:
+            left, spent = as_float(left, xp), as_float(spent, xp)
+        for name, value in params.items():
+            declared = self.declared[name]
+            if isinstance(declared, Range) and is_array(value):
+                params[name] = declared.nearest(alike(value, as_float(spent, xp), xp), xp)
+        if self.budget:
+            params["T"] = T
+        return self.formula(left, spent, xp, **params)
+
+
+class SamplingDoor(Door):
+    """The door to a rule of reads: (spent, T, xp, *, params) -> the moment of the last read.
+
+    spent is a whole step in [0, T], or a float.
+    """
+
+    def __init__(
+        self, formula: Callable[..., Any], declared: dict[str, Declared], always: bool
+    ) -> None:
+        super().__init__(formula, declared)
+        self.always = always
+
+    def bound(self, params: dict[str, Any]) -> Callable[[Any, Any], Any]:
+        """The function of (t, T) with parameters that are checked."""
+        rule = partial(self.formula, **self.ready(params))
+        short = not any(map(is_array, params.values()))
+
+        def function(t: Any, T: Any) -> Any:
+            if t.__class__ is int is T.__class__ and 0 <= t <= T < BEYOND and T > 0 and short:
+                return rule(t, T, math)
+            return self.value(t, T, params)
+
+        return function
+
+    def value(self, t: Time, T: Real, params: dict[str, Any]) -> Time:
+        """The moment of the last read at any t and T; t itself before the budget."""
+        self.check(params)
+        if is_long(t, T, *params.values()):
+            return blockwise(partial(self.value, params=params), t, T)
+        t, T, xp, _ = unify(t, T, others=[v for v in params.values() if is_array(v)])
+        if self.always:
+            return t if t.__class__ is Moment else where(t == t, t, T, xp)
+        t = last_step(t, xp)
+        left, spent = split(t, T, xp)
+        whole = T if is_number(T) else total(left, spent)
+        read = self.formula(spent, whole, xp, **self.ready(params))
+        return where(t < read, t, read, xp)
+
+
+Formula = Callable[Concatenate[Any, Any, Namespace, P], Any]
+
+
+def profile(
+    *, integers: bool = False, budget: bool = False, **declared: Declared
+) -> Callable[[Formula[P]], Function[P]]:
+    """Make a profile (t, T, *, params) -> factor of its formula.
+
+    Args:
+        integers: Whether the formula takes whole steps as integers, and moments between them as
+            `Moment`, for the digits that those have; else it gets floats.
+        budget: Whether the formula takes the budget itself, too, as T.
+        **declared: What each parameter may be.
+    """
+
+    def decorate(formula: Formula[P]) -> Function[P]:
+        door = ProfileDoor(formula, declared, integers, budget)
+        number = door.number if budget else door.formula
+        simple = partial(_missing, door) if door.required else number
+
+        def function(t: Any, T: Any, **params: Any) -> Any:
+            if t.__class__ is int is T.__class__ and 0 <= t < T < BEYOND:
+                if not params:
+                    return simple(T - t, t, math)
+                if door.check(params):
+                    return number(T - t, t, math, **door.ready(params))
+            return door.value(t, T, params)
+
+        return cast(Function[P], door.opened(function))
+
+    return decorate
+
+
+def sampling(
+    *, always: bool = False, **declared: Declared
+) -> Callable[[Formula[P]], Function[P]]:
+    """Make a sampling (t, T, *, params) -> t' of its formula.
+
+    Args:
+        always: Whether it reads at every moment, between whole steps and after the budget as well.
+        **declared: What each parameter may be.
+    """
+
+    def decorate(formula: Formula[P]) -> Function[P]:
+        door = SamplingDoor(formula, declared, always)
+
+        def function(t: Any, T: Any, **params: Any) -> Any:
+            if t.__class__ is int is T.__class__ and 0 <= t <= T < BEYOND and T > 0:
+                if door.check(params):
+                    return door.formula(t, T, math, **door.ready(params))
+            return door.value(t, T, params)
+
+        return cast(Function[P], door.opened(function))
+
+    return decorate
+
+
+def _missing(door: Door, *_: Any) -> None:
+    door.check({})

@@ -1,0 +1,279 @@
+"""Functions of (t, T): bound to their parameters, found by their names, read as curves."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from rex_core.arrays import Namespace, Number, Real, is_number, namespace, python_number, shown
+from rex_core.door import A, Curve, Door, ProfileDoor, SamplingDoor
+from rex_core.moment import Moment, Time, last_step, minus, where
+from rex_core.profiles import PROFILES
+from rex_core.ranges import check_names
+from rex_core.sampling import SAMPLINGS, every_step
+from rex_core.values import Value, name_of, text
+
+if TYPE_CHECKING:
+    from rex_core.compose import Product
+
+Function = Callable[..., Any]
+NumberCurve = Callable[[int, int, Namespace], float]  # (left, spent, math) -> factor
+
+FUNCTIONS: dict[str, Function] = {f.__name__: f for f in (*PROFILES, *SAMPLINGS)}
+PRESETS: dict[str, Function] = {}
+
+
+class Timed(Value):
+    """A value that is a function of (t, T): numbers give a float, arrays an array.
+
+    A class says in `_value` what it gives.
+    """
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __call__(self, t: Number, T: Number) -> float: ...
+        @overload
+        def __call__(self, t: npt.NDArray[Any], T: Any) -> npt.NDArray[np.floating[Any]]: ...
+        @overload
+        def __call__(self, t: A, T: Any) -> A: ...
+        @overload
+        def __call__(self, t: Number, T: A) -> A: ...
+        def __call__(self, t: Any, T: Any) -> Any: ...
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__call__ = cls._value  # type: ignore[method-assign]  # No call more for each value.
+
+    def _value(self, t: Any, T: Any) -> Any:
+        """The value when t of a budget of T is spent."""
+        raise NotImplementedError
+
+    def __mul__(self, other: Any) -> "Product":
+        from rex_core.compose import Product
+
+        return Product((self, other)) if callable(other) else NotImplemented
+
+    def __rmul__(self, other: Any) -> "Product":
+        from rex_core.compose import Product
+
+        return Product((other, self)) if callable(other) else NotImplemented
+
+
+class Bound(Timed):
+    """A profile or sampling with its parameters fixed: what `bind` returns."""
+
+    function: Function
+    params: Mapping[str, Any]
+
+    def __init__(self, function: Function, params: Mapping[str, Any]) -> None:
+        check_callable("function", function)
+        door = door_of(function)
+        if door is not None:
+            door.check(dict(params))
+            stored = door.stored(dict(params))
+        else:
+            _check_parameters(function, params)
+            stored = {name: _tuples(value) for name, value in params.items()}
+            check_called("function", function, stored)
+            function(0, 1, **stored)  # The function itself knows which values it accepts.
+        self._set(function=function, params=MappingProxyType(dict(sorted(stored.items()))))
+
+    def contents(self) -> dict[str, Any]:
+        """The function and its parameters."""
+        return {"function": self.function, "params": dict(self.params)}
+
+    def _derive(self) -> None:
+        super()._derive()
+        door = door_of(self.function)
+        params = dict(self.params)
+        call = partial(self.function, **params) if door is None else door.bound(params)
+        self.__dict__["_call"] = call
+
+    def _value(self, t: Any, T: Any) -> Any:
+        return self._call(t, T)
+
+    def __repr__(self) -> str:
+        params = [f"{name}={text(value)}" for name, value in self.params.items()]
+        return f"bind({', '.join([name_of(self.function), *params])})"
+
+
+def bind(function: Function | str, /, **params: Any) -> Bound:
+    """Fix the parameters of a profile or a sampling.
+
+    Args:
+        function: A profile or a sampling, called as ``function(t, T, **params)``, or its name.
+        **params: Its parameters; numbers may be arrays, and may be traced.
+
+    Returns:
+        A function of (t, T) that compares, hashes and pickles by value.
+
+    Raises:
+        ValueError: The function has no such parameter, or refuses its value.
+
+    >>> from rex_core import rex
+    >>> profile = bind(rex, beta=0.9)
+    >>> profile
+    bind(rex, beta=0.9)
+    >>> profile(50, 100) == rex(50, 100, beta=0.9), profile == bind("rex", beta=0.9)
+    (True, True)
+    """
+    return Bound(named("function", function) if isinstance(function, str) else function, params)
+
+
+def named(name: str, function: str) -> Function:
+    """The function that is registered under a name."""
+    if function not in FUNCTIONS:
+        raise ValueError(
+            f"{name} must be one of {', '.join(FUNCTIONS)}, or registered before it is read; "
+            f"got {shown(function)}"
+        )
+    return FUNCTIONS[function]
+
+
+def door_of(function: Any) -> Door | None:
+    """The door of a function of this library, bound or not."""
+    base = function.function if isinstance(function, Bound) else function
+    return getattr(base, "door", None)
+
+
+def is_sampling(function: Any) -> bool:
+    """Whether a function is a sampling of this library, bound or not."""
+    return isinstance(door_of(function), SamplingDoor)
+
+
+def is_profile(function: Any) -> bool:
+    """Whether a function is a profile of this library, bound or not, or a value like a schedule."""
+    if isinstance(function, Timed) and not isinstance(function, Bound):
+        return True
+    return isinstance(door_of(function), ProfileDoor)
+
+
+def takes_moments(function: Any) -> bool:
+    """Whether a function takes a `Moment` for t: this library's own do."""
+    return is_profile(function) or is_sampling(function)
+
+
+def taking_moments(function: Function) -> Function:
+    """The function for a t that may be a `Moment`, of which one from elsewhere knows nothing."""
+    return function if takes_moments(function) else partial(_without_moments, function)
+
+
+def _without_moments(function: Function, t: Time, T: Real) -> Any:
+    """The value at a whole step, if that is what t is, and at a float between steps."""
+    if t.__class__ is not Moment:
+        return function(t, T)
+    between = function(t.rounded(), T)
+    if is_number(t.part):
+        return between if t.part else function(t.whole, T)
+    return where(t.part == 0, function(t.whole, T), between, namespace(t.part))
+
+
+def curve_of(profile: Function, sampling: Function = every_step) -> Curve:
+    """A profile that is read by a sampling, of what is left and spent: all is checked."""
+    door = door_of(profile)
+    if isinstance(door, ProfileDoor):
+        params = door.ready(dict(profile.params)) if isinstance(profile, Bound) else {}
+        curve: Curve = partial(door.curve, **params) if params else door.curve
+    else:
+        curve = partial(_called, taking_moments(profile))
+    return curve if sampling is every_step else partial(_sampled, curve, _rule_of(sampling))
+
+
+def number_curve_of(profile: Function, sampling: Function = every_step) -> NumberCurve:
+    """The same for Python's integers."""
+    door = door_of(profile)
+    if isinstance(door, ProfileDoor) and not (isinstance(profile, Bound) and profile._arrays):
+        formula = door.number if door.budget else door.formula
+        params = door.ready(dict(profile.params)) if isinstance(profile, Bound) else {}
+        curve: NumberCurve = partial(formula, **params) if params else formula
+        if door.required and not params:
+            curve = partial(_called_number, profile)
+    else:
+        curve = partial(_called_number, profile)
+    return curve if sampling is every_step else partial(_sampled_number, curve, sampling)
+
+
+def _called(function: Function, left: Time, spent: Time, T: Real, xp: Namespace) -> Any:
+    return function(spent, T)
+
+
+def _called_number(function: Function, left: int, spent: int, xp: Namespace) -> Any:
+    return function(spent, left + spent)
+
+
+def _rule_of(sampling: Function) -> Function:
+    door = door_of(sampling)
+    if not isinstance(door, SamplingDoor):
+        return partial(_read, taking_moments(sampling))
+    params = door.ready(dict(sampling.params)) if isinstance(sampling, Bound) else {}
+    return partial(_ruled, partial(door.formula, **params))
+
+
+def _ruled(rule: Function, spent: Time, T: Real, xp: Namespace) -> Any:
+    return rule(last_step(spent, xp), T, xp)
+
+
+def _read(function: Function, spent: Time, T: Real, xp: Namespace) -> Any:
+    return function(spent, T)
+
+
+def _sampled(curve: Curve, rule: Function, left: Time, spent: Time, T: Real, xp: Namespace) -> Any:
+    read = rule(spent, T, xp)
+    return curve(minus(T, read, xp), read, T, xp)
+
+
+def _sampled_number(
+    curve: NumberCurve, sampling: Function, left: int, spent: int, xp: Namespace
+) -> Any:
+    T = left + spent
+    read = sampling(spent, T)
+    return curve(T - read, read, xp)
+
+
+def check_callable(name: str, function: Any) -> None:
+    """Accept functions, and no classes or values."""
+    if not callable(function) or isinstance(function, Value | type):
+        raise ValueError(f"{name} must be a profile or sampling function; got {shown(function)}")
+
+
+def check_called(name: str, function: Function, given: Mapping[str, Any] | None = None) -> None:
+    """Accept functions that can be called with (t, T), and with parameters that are given."""
+    if not inspect.isfunction(function):
+        return
+    try:
+        inspect.signature(function).bind(0, 1, **(given or {}))
+    except TypeError:
+        required = [
+            each.name
+            for each in inspect.signature(function).parameters.values()
+            if each.kind is each.KEYWORD_ONLY and each.default is each.empty
+        ]
+        missing = [each for each in required if each not in (given or {})]
+        if missing:
+            raise ValueError(
+                f"{name} must be bound to a value of {', '.join(missing)}: "
+                f"bind({name_of(function)}, {missing[0]}=...); got {name_of(function)}"
+            ) from None
+        raise ValueError(
+            f"{name} must be a function of (t, T); got {shown(function)}"
+        ) from None
+
+
+def _check_parameters(function: Function, params: Mapping[str, Any]) -> None:
+    try:
+        accepted = [*inspect.signature(function).parameters.values()][2:]
+    except ValueError:  # Some functions written in C have none to be seen.
+        raise ValueError(
+            f"function must be a profile or sampling function; got {shown(function)}"
+        ) from None
+    if not any(each.kind is each.VAR_KEYWORD for each in accepted):
+        check_names(name_of(function), params, [each.name for each in accepted])
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else python_number(value)

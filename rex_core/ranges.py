@@ -1,0 +1,156 @@
+"""What a number may be: the check, its message, and the clamp of what is traced, declared once."""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from rex_core.arrays import (
+    MAX_FLOAT,
+    Namespace,
+    Number,
+    Real,
+    concrete,
+    everywhere,
+    is_array,
+    is_number,
+    python_number,
+    shown,
+    where,
+)
+
+
+class Declared(Protocol):
+    """What a parameter may be: the check, what a value keeps of it, what a formula takes."""
+
+    def check(self, name: str, value: Any) -> bool:
+        """Raise a ValueError of a bad value; whether it consists of Python numbers."""
+
+    def stored(self, value: Any) -> Any:
+        """A checked value, so that equal ones are equal and plain numbers are Python's."""
+
+    def ready(self, value: Any) -> Any:
+        """A checked value as the formula takes it."""
+
+
+class Range:
+    """An interval of finite numbers, or of integers.
+
+    Args:
+        least: Its lower end, -∞ for none.
+        most: Its upper end, ∞ for none.
+        ends: Whether the ends belong to it, as in "[)".
+        integers: Whether only integers do (2.0 is one).
+
+    >>> str(Range(0, 1, "[)")), str(Range(1, integers=True)), str(Range())
+    ('in [0, 1)', 'an integer >= 1', 'a finite number')
+    >>> Range(0, 1).check("factor", 2)
+    Traceback (most recent call last):
+    ValueError: factor must be in [0, 1]; got 2
+    """
+
+    def __init__(
+        self,
+        least: Number = -math.inf,
+        most: Number = math.inf,
+        ends: str = "[]",
+        *,
+        integers: bool = False,
+    ) -> None:
+        self.least = least
+        self.most = most
+        self.ends = ends
+        self.integers = integers
+
+    def holds(self, value: Any) -> Any:
+        """Elementwise: whether it is in the range."""
+        above = value >= self.least if self.ends[0] == "[" else value > self.least
+        below = value <= self.most if self.ends[1] == "]" else value < self.most
+        valid = above & below
+        return valid & (value % 1 == 0) if self.integers else valid
+
+    def check(self, name: str, value: Any) -> bool:
+        """Raise the ValueError that names argument, range and value, if the value is known.
+
+        Returns:
+            Whether the value is a Python number.
+        """
+        if value.__class__ is float or is_number(value):
+            if -MAX_FLOAT <= value <= MAX_FLOAT and self.holds(value):
+                return True
+        elif is_array(value):
+            seen = concrete(value)
+            if seen is None:
+                return False
+            if seen.dtype.kind in "iuf" and everywhere(np.isfinite(seen)):
+                # Short floats as float64, which holds every bound that they are compared with.
+                short = seen.dtype.kind == "f" and seen.dtype.itemsize < 8
+                if everywhere(self.holds(seen.astype(np.float64) if short else seen)):
+                    return False
+        raise ValueError(f"{name} must be {self}; got {shown(value)}")
+
+    def stored(self, value: Real) -> Real:
+        """The value, a single number as Python's."""
+        return python_number(value)
+
+    def ready(self, value: Real) -> Real:
+        """The value itself."""
+        return value
+
+    def single(self, name: str, value: Any) -> Any:
+        """One known number in the range, of whatever library, as Python's or NumPy's."""
+        seen = concrete(value) if is_number(value) or is_array(value) else None
+        if seen is None or np.ndim(seen) != 0:
+            raise ValueError(f"{name} must be {self}, one known number; got {shown(value)}")
+        self.check(name, value)
+        return seen if is_number(seen) else seen.item()
+
+    def count(self, name: str, value: Any) -> int:
+        """`single` of a range of integers, as an int."""
+        return int(self.single(name, value))
+
+    def nearest(self, value: Real, xp: Namespace) -> Real:
+        """A traced value, moved into the range; NaN becomes its upper end."""
+        if is_number(value) or not xp.isdtype(value.dtype, "real floating"):
+            return value
+        info = xp.finfo(value.dtype)
+        least, most = max(self.least, float(info.min)), min(self.most, float(info.max))
+        if self.ends[0] == "(":
+            least += float(info.smallest_normal)
+        if self.ends[1] == ")":
+            most -= abs(most) * float(info.eps) / 2
+        value = where(value <= most, value, most, xp)
+        return where(value >= least, value, least, xp)
+
+    def __str__(self) -> str:
+        kind = "an integer" if self.integers else "a finite number"
+        if self.least == -math.inf:
+            return kind
+        least, most = (f"{end:.10g}".replace("e+", "e") for end in (self.least, self.most))
+        if self.most == math.inf:
+            return f"{kind} {'>=' if self.ends[0] == '[' else '>'} {least}"
+        within = f"in {self.ends[0]}{least}, {most}{self.ends[1]}"
+        return f"an integer {within}" if self.integers else within
+
+
+def check_names(owner: str, given: Mapping[str, Any], accepted: Iterable[str]) -> None:
+    """Refuse a name that is none of those accepted, and say which is the nearest."""
+    accepted = list(accepted)
+    for name, value in given.items():
+        if name not in accepted:
+            nearest = difflib.get_close_matches(str(name), accepted, n=1)
+            hint = f" (is {nearest[0]} meant?)" if nearest else ""
+            raise ValueError(
+                f"{name} must be a parameter of {owner}, which takes "
+                f"{', '.join(accepted) or 'none'}{hint}; got {shown(value)}"
+            )
+
+
+ANY = Range()
+POSITIVE = Range(0, ends="(]")
+NOT_NEGATIVE = Range(0)
+SHARE = Range(0, 1, "[)")
+SHARE_OR_ALL = Range(0, 1)
+COUNT = Range(1, integers=True)
