@@ -15,7 +15,7 @@ Namespace: TypeAlias = Any  # `math` for numbers, for arrays their library in th
 NUMPY = (np.ndarray, np.generic)
 MAX_FLOAT = sys.float_info.max
 FLOAT64 = sys.float_info.min * 2.0**54, MAX_FLOAT
-MAX_SHOWN = 200
+MAX_SHOWN = 500
 
 
 def is_number(value: Any) -> bool:
@@ -34,14 +34,14 @@ def is_torch(value: Any) -> bool:
 
 def is_array(value: Any) -> bool:
     """Whether the value belongs to an array library."""
-    if is_number(value):
+    if is_number(value) or isinstance(value, (tuple, list, str)):
         return False
     return is_torch(value) or bool(array_api_compat.is_array_api_obj(value))
 
 
 def python_number(value: Any) -> Any:
     """A single number as Python's int or float if it is one of those; else the value."""
-    if isinstance(value, np.integer | np.float64):
+    if isinstance(value, (np.integer, np.float64)):
         return value.item()
     return standard(value) if is_number(value) else value
 
@@ -52,7 +52,9 @@ def standard(value: Any) -> Any:
     Those are NumPy's long doubles, other byte orders and bfloat16, PyTorch's unsigned integers, and
     subclasses of Python's int.
     """
-    if value.__class__ not in (int, float) and is_number(value):
+    if value.__class__ is int or value.__class__ is float:
+        return value
+    if is_number(value):
         return int(value) if isinstance(value, int) else float(value)
     if isinstance(value, NUMPY):
         dtype = value.dtype

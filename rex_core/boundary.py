@@ -61,7 +61,7 @@ def meant(share: Any) -> Fraction:
 
 
 def _meant_by(share: Any) -> Fraction:
-    inexact = isinstance(share, float | np.floating)
+    inexact = isinstance(share, (float, np.floating))
     exact = simple = Fraction(float(share) if inexact else share)
     if inexact:
         half = Fraction(float(np.spacing(abs(share)))) / 2
@@ -88,7 +88,13 @@ def meant_sum(*shares: Real) -> Any:
         return None
     if not any(isinstance(share, np.ndarray) for share in known):
         return sum(map(meant, known), start=Fraction(0))
-    return sum(np.frompyfunc(meant, 1, 1)(share) for share in known)
+    return sum(_meant_of(np.asarray(share)) for share in known)
+
+
+def _meant_of(shares: Array) -> Array:
+    exact = np.empty(shares.shape, object)
+    exact.reshape(-1)[:] = [meant(share) for share in shares.reshape(-1)]
+    return exact
 
 
 class Boundary:
@@ -133,7 +139,7 @@ class Boundary:
                 return steps + ceil_share(n, d, T, t, xp)
             if xp is not math:
                 n, d = alike(n, t, xp), alike(d, t, xp)
-            return steps + n * T / d
+            return steps + n * (T * 2.0**-30) / d * 2.0**30  # n·T might be beyond a float.
         point = alike(self.share, as_float(t, xp), xp) * as_float(T, xp)
         if is_integer(T, xp):
             point = xp.ceil(nudge(point, -2, xp))
@@ -234,7 +240,7 @@ class Milestones:
 def _is_milestone(number: Any) -> bool:
     if is_number(number) and isinstance(number, int):
         return bool(number != 0)
-    return isinstance(number, float | Fraction) and 0 < number <= 1
+    return isinstance(number, (float, Fraction)) and 0 < number <= 1
 
 
 def _increase(numbers: list[Any]) -> bool:

@@ -23,7 +23,6 @@ from rex_core.progress import unify
 from rex_core.ranges import ANY, Range
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
-from rex_core.values import restored
 
 _MAX_SCHEDULES = 1000
 _CYCLES = Range(1, 100, integers=True)
@@ -93,8 +92,6 @@ class Join(Timed):
         edges = [0, *places(self._milestones, T, step, xp), T]
         value: Any = None
         for function, (start, end) in zip(self._functions, pairwise(edges), strict=True):
-            if xp is math and value is not None and step < start:
-                break
             empty = end <= start
             if empty is True:
                 continue
@@ -143,7 +140,10 @@ class Restarts(Timed):
         self, schedule: Any, cycles: int, *, period_mult: float = 1, peak_mult: Real = 1
     ) -> None:
         schedule = checked_function("schedule", schedule)
-        cycles = _CYCLES.count("cycles", cycles)
+        _CYCLES.check("cycles", cycles)
+        cycles = _CYCLES.stored(cycles)
+        if not isinstance(cycles, int):
+            raise ValueError(f"cycles must be {_CYCLES}; got {shown(cycles)}")
         period_mult = _PERIOD_MULT.single("period_mult", period_mult)
         _PEAK_MULT.check("peak_mult", peak_mult)
         peak_mult = _PEAK_MULT.stored(peak_mult)
@@ -180,11 +180,10 @@ class Restarts(Timed):
             start = where(here, cycle_start, start, xp)
             end = where(here, cycle_end, end, xp)
             scale = where(here, numbers["peak_mult"] ** cycle, scale, xp)
-        function = self._function
-        if not self._same:
-            peak = self.schedule.peak_value * scale  # type: ignore[attr-defined]
-            function = restored(Schedule, self.schedule.contents() | {"peak_value": peak})  # type: ignore[attr-defined]
-        return function(minus(t, start, xp), end - start)
+        own = minus(t, start, xp), end - start
+        if self._same or not isinstance(self.schedule, Schedule):
+            return self._function(*own)
+        return self.schedule._of_arrays(*own, peak_value=self.schedule.peak_value * scale)
 
 
 class Product(Timed):

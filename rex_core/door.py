@@ -12,9 +12,8 @@ from inspect import Parameter, Signature, signature
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 import numpy as np
-import numpy.typing as npt
 
-from rex_core.arrays import Namespace, Number, Real, alike, is_array, is_number
+from rex_core.arrays import Namespace, Number, Real, alike, is_array
 from rex_core.moment import Moment, Time, as_float, last_step, where
 from rex_core.progress import (
     BEYOND,
@@ -23,7 +22,6 @@ from rex_core.progress import (
     is_long,
     measure,
     split,
-    total,
     unify,
 )
 from rex_core.ranges import Declared, Range, check_names
@@ -55,8 +53,8 @@ class Function(Protocol, Generic[P]):
     def __call__(self, t: Number, T: Number, *args: P.args, **params: P.kwargs) -> float: ...
     @overload
     def __call__(
-        self, t: npt.NDArray[Any], T: Any, *args: P.args, **params: P.kwargs
-    ) -> npt.NDArray[np.floating[Any]]: ...
+        self, t: np.ndarray[Any, Any], T: Any, *args: P.args, **params: P.kwargs
+    ) -> np.ndarray[Any, np.dtype[np.floating[Any]]]: ...
     @overload
     def __call__(self, t: A, T: Any, *args: P.args, **params: P.kwargs) -> A: ...
     @overload
@@ -145,19 +143,18 @@ class ProfileDoor(Door):
         def function(t: Any, T: Any) -> Any:
             if t.__class__ is int is T.__class__ and 0 <= t < T < BEYOND and short:
                 return number(T - t, t, math)
-            return self.value(t, T, params)
+            return self.value(t, T, params, ready)
 
         return function
 
-    def value(self, t: Time, T: Real, params: dict[str, Any]) -> Real:
+    def value(self, t: Time, T: Real, params: dict[str, Any], ready: dict[str, Any]) -> Real:
         """The factor at any t and T."""
-        self.check(params)
         if is_long(t, T, *params.values()):
-            return blockwise(partial(self.value, params=params), t, T)
+            return blockwise(partial(self.value, params=params, ready=ready), t, T)
         numbers = {name: v for name, v in params.items() if isinstance(self.declared[name], Range)}
-        left, spent, xp, numbers = measure(floats_if_exact(t, T), T, numbers)
-        whole = T if is_number(T) else total(left, spent)
-        return self.curve(left, spent, whole, xp, **self.ready(params | numbers))
+        t = t if self.budget else floats_if_exact(t, T)
+        left, spent, T, xp, numbers = measure(t, T, numbers)
+        return self.curve(left, spent, T, xp, **(ready | numbers))
 
     def curve(self, left: Time, spent: Time, T: Real, xp: Namespace, **params: Any) -> Real:
         """The formula, of numbers that `measure` has brought in order, and ready parameters."""
@@ -186,28 +183,27 @@ class SamplingDoor(Door):
 
     def bound(self, params: dict[str, Any]) -> Callable[[Any, Any], Any]:
         """The function of (t, T) with parameters that are checked."""
-        rule = partial(self.formula, **self.ready(params))
+        ready = self.ready(params)
+        rule = partial(self.formula, **ready)
         short = not any(map(is_array, params.values()))
 
         def function(t: Any, T: Any) -> Any:
             if t.__class__ is int is T.__class__ and 0 <= t <= T < BEYOND and T > 0 and short:
                 return rule(t, T, math)
-            return self.value(t, T, params)
+            return self.value(t, T, params, ready)
 
         return function
 
-    def value(self, t: Time, T: Real, params: dict[str, Any]) -> Time:
+    def value(self, t: Time, T: Real, params: dict[str, Any], ready: dict[str, Any]) -> Time:
         """The moment of the last read at any t and T; t itself before the budget."""
-        self.check(params)
         if is_long(t, T, *params.values()):
-            return blockwise(partial(self.value, params=params), t, T)
+            return blockwise(partial(self.value, params=params, ready=ready), t, T)
         t, T, xp, _ = unify(t, T, others=[v for v in params.values() if is_array(v)])
         if self.always:
             return t if t.__class__ is Moment else where(t == t, t, T, xp)
         t = last_step(t, xp)
-        left, spent = split(t, T, xp)
-        whole = T if is_number(T) else total(left, spent)
-        read = self.formula(spent, whole, xp, **self.ready(params))
+        _, spent, T = split(t, T, xp)
+        read = self.formula(spent, T, xp, **ready)
         return where(t < read, t, read, xp)
 
 
@@ -237,7 +233,8 @@ def profile(
                     return simple(T - t, t, math)
                 if door.check(params):
                     return number(T - t, t, math, **door.ready(params))
-            return door.value(t, T, params)
+            door.check(params)
+            return door.value(t, T, params, door.ready(params))
 
         return cast(Function[P], door.opened(function))
 
@@ -261,7 +258,8 @@ def sampling(
             if t.__class__ is int is T.__class__ and 0 <= t <= T < BEYOND and T > 0:
                 if door.check(params):
                     return door.formula(t, T, math, **door.ready(params))
-            return door.value(t, T, params)
+            door.check(params)
+            return door.value(t, T, params, door.ready(params))
 
         return cast(Function[P], door.opened(function))
 

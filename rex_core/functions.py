@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from rex_core.arrays import Namespace, Number, Real, is_number, namespace, python_number, shown
 from rex_core.door import A, Curve, Door, ProfileDoor, SamplingDoor
@@ -38,7 +37,7 @@ class Timed(Value):
         @overload
         def __call__(self, t: Number, T: Number) -> float: ...
         @overload
-        def __call__(self, t: npt.NDArray[Any], T: Any) -> npt.NDArray[np.floating[Any]]: ...
+        def __call__(self, t: np.ndarray[Any, Any], T: Any) -> np.ndarray[Any, np.dtype[np.floating[Any]]]: ...
         @overload
         def __call__(self, t: A, T: Any) -> A: ...
         @overload

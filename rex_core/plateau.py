@@ -133,9 +133,9 @@ class Plateau(Value):
         }
         for name, accepted in _RANGES.items():
             accepted.check(name, fields[name])
-            fields[name] = accepted.stored(fields[name])
             if accepted is _COUNT and not _is_integral(fields[name]):
                 raise ValueError(f"{name} must be {accepted}; got {shown(fields[name])}")
+            fields[name] = accepted.stored(fields[name])
         for name, words in _WORDS.items():
             if not isinstance(fields[name], str) or fields[name] not in words:
                 raise ValueError(

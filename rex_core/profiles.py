@@ -96,7 +96,8 @@ def cosine(left: Time, spent: Time, xp: Namespace, *, power: Real = 1.0, k: Real
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
         power: The exponent, in (0, 1e30]; any shape that broadcasts with t. ½ is the half cosine,
             cos(π/2·t/T). The bound on the error holds up to power 3.
-        k: The exponent of k-decay, in [1e-3, 1e3]: (t/T)^k takes the place of t/T. 1 is none.
+        k: The exponent of k-decay, in [1e-3, 1e3]: (t/T)^k takes the place of t/T. 1 is none, and
+            the bound on the error is that of 1.
 
     Returns:
         The factor, in [0, 1], from 1 at t = 0 to exactly 0 at t = T, with no rebound after it.
@@ -174,7 +175,8 @@ def polynomial(left: Time, spent: Time, xp: Namespace, *, power: Real = 2.0, k: 
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
         power: The exponent, in (0, 1e30]; any shape that broadcasts with t. The bound on the error
             holds up to power 3, and its errors grow with the power.
-        k: The exponent of k-decay, in [1e-3, 1e3]: (t/T)^k takes the place of t/T. 1 is none.
+        k: The exponent of k-decay, in [1e-3, 1e3]: (t/T)^k takes the place of t/T. 1 is none, and
+            the bound on the error is that of 1.
 
     Returns:
         The factor, in [0, 1], from 1 at t = 0 to exactly 0 at t = T.
@@ -211,8 +213,8 @@ def one_minus_sqrt(left: Time, spent: Time, xp: Namespace) -> Real:
     Source: Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
     Durations", NeurIPS 2024, arXiv 2405.18392.
     """
-    fraction = left + spent
-    return left / fraction / (1.0 + xp.sqrt(spent / fraction))
+    root = xp.sqrt(where(spent > 0, spent / (left + spent), 1.0, xp))  # √0 has no slope.
+    return left / (left + spent) / (1.0 + where(spent > 0, root, 0.0, xp))
 
 
 @profile(timescale=Range(0, 1e30, "(]"))
@@ -396,11 +398,13 @@ def constant(left: Time, spent: Time, xp: Namespace) -> Real:
 
 def _fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
     """r = left/T, or 1 - (t/T)^k with k-decay."""
-    if _is_one(k):
-        return share(left, spent, xp)
     rest = share(left, spent, xp)
-    some = where(rest < 1, rest, 0.5, xp)  # log1p(-1) is -∞.
-    return where(rest < 1, -xp.expm1(k * xp.log1p(-some)), 1.0, xp)
+    if _is_one(k):
+        return rest
+    # Of log(t/T), the digits of the smaller of the two shares.
+    few = xp.log1p(-where(rest < 0.25, rest, 0.0, xp))
+    many = xp.log(where((rest >= 0.25) & (rest < 1), share(spent, left, xp), 1.0, xp))
+    return where(rest < 1, -xp.expm1(k * (few + many)), 1.0, xp)
 
 
 def _is_one(exponent: Real) -> bool:

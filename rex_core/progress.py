@@ -114,15 +114,16 @@ def _common_dtype(t: Real, T: Real, xp: Namespace) -> Any:
 
 def measure(
     t: Time, T: Real, params: Params | None = None, others: Iterable[Array] = ()
-) -> tuple[Time, Time, Namespace, dict[str, Real]]:
+) -> tuple[Time, Time, Real, Namespace, dict[str, Real]]:
     """How much is left and how much is spent.
 
     Returns:
-        (left, spent, xp, params) with left + spent > 0, the budget, and neither of them negative:
-        integers where t and T were integers, and each a `Moment` where t was one.
+        (left, spent, T, xp, params) with left + spent = T > 0, and neither of them negative:
+        integers where t and T were integers, and each a `Moment` where t was one. A T that was a
+        Python number stays one.
     """
     if t.__class__ is np.ndarray and not params and not others and _is_ready(t, T):
-        return T - t, t, namespace(t), {}
+        return T - t, t, T, namespace(t), {}
     t, T, xp, values = unify(t, T, params, others)
     return *split(t, T, xp), xp, values
 
@@ -138,17 +139,17 @@ def _is_ready(t: Array, T: Real) -> bool:
     return fits and bool(t.min() >= 0) and bool(t.max() <= T)
 
 
-def split(t: Time, T: Real, xp: Namespace) -> tuple[Time, Time]:
-    """What is left and what is spent of a unified t and T.
+def split(t: Time, T: Real, xp: Namespace) -> tuple[Time, Time, Real]:
+    """What is left, what is spent, and the budget, of a unified t and T.
 
     Where a traced T is no budget, or a traced t is NaN, all is spent, of a budget of 1.
     """
     if is_number(T):
         spent = clamp(t, T, xp)
-        return minus(T, spent, xp), spent
+        return minus(T, spent, xp), spent, T
     budget = where(T > 0, T, 1, xp)
     spent = where(T > 0, clamp(t, T, xp), budget, xp)
-    return minus(budget, spent, xp), spent
+    return minus(budget, spent, xp), spent, budget
 
 
 def total(left: Time, spent: Time) -> Real:
@@ -209,7 +210,8 @@ def quotient(part: Time, rest: Time, xp: Namespace) -> tuple[Real, Real]:
     nearest = floor(rounded * GRID + 0.5, xp)
     coarse = nearest / GRID
     if not is_integer(part, xp):
-        return coarse, rounded - coarse
+        whole = part + rest
+        return coarse, (part - coarse * whole) / whole  # Exact in float64 up to 2^39 steps.
     nearest = int(nearest) if is_number(part) else xp.astype(nearest, part.dtype)
     whole = part + rest
     beyond = (part - nearest * (whole // GRID)) * GRID - nearest * (whole % GRID)

@@ -103,9 +103,9 @@ class Range:
         """One known number in the range, of whatever library, as Python's or NumPy's."""
         seen = concrete(value) if is_number(value) or is_array(value) else None
         if seen is None or np.ndim(seen) != 0:
-            raise ValueError(f"{name} must be {self}, one known number; got {shown(value)}")
+            raise ValueError(f"{name} must be {self}; got {shown(value)}")
         self.check(name, value)
-        return seen if is_number(seen) else seen.item()
+        return seen if is_number(seen) else python_number(seen[()])
 
     def count(self, name: str, value: Any) -> int:
         """`single` of a range of integers, as an int."""

@@ -104,8 +104,8 @@ def every_fraction(spent: Real, T: Real, xp: Namespace, *, fraction: Boundary) -
         size = fraction.share if xp is math else alike(fraction.share, progress, xp)
         reads = floor(nudge(progress / size, 4, xp), xp)
         return fraction.times(reads).at(T, spent, xp)
-    n, d = (alike(part, spent, xp) for part in fraction.ratio)
-    last = alike(d // n, spent, xp)
+    n, d = fraction.ratio
+    n, last = alike(n, spent, xp), alike(d // n, spent, xp)
     size = alike(fraction.share, progress, xp)
     # A quotient of floats is off by one read at most: of three, take the last that has happened.
     reads = xp.astype(xp.floor(progress / size), spent.dtype)

@@ -1,6 +1,7 @@
 """Schedule: a profile and a sampling over a budget, after a warmup and a hold."""
 
 import math
+from functools import partial
 from typing import Any
 
 from rex_core.arrays import (
@@ -19,7 +20,7 @@ from rex_core.boundary import Boundary, meant_sum
 from rex_core.functions import Function, Timed, curve_of, door_of, number_curve_of
 from rex_core.moment import as_float, clamp, last_step, less, minus, where
 from rex_core.profiles import linear, rex
-from rex_core.progress import BEYOND, blockwise, is_long, split, total, unify
+from rex_core.progress import BEYOND, blockwise, is_long, split, unify
 from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, Range, check_names
 from rex_core.sampling import every_step
 from rex_core.spec import checked_function
@@ -212,11 +213,11 @@ class Schedule(Timed):
         factor = self._fall_number(T - t, t - start, math)
         return self.peak_value * factor + self.end_value * (1.0 - factor)
 
-    def _of_arrays(self, t: Any, T: Any) -> Any:
+    def _of_arrays(self, t: Any, T: Any, **changed: Real) -> Any:
         """The value of anything: all phases, and of them the one whose turn it is."""
-        if self._long and is_long(t, T):
-            return blockwise(self._of_arrays, t, T)
-        values = {name: getattr(self, name) for name in _VALUES}
+        if self._long and is_long(t, T, *changed.values()):
+            return blockwise(partial(self._of_arrays, **changed), t, T)
+        values = {name: getattr(self, name) for name in _VALUES} | changed
         budget = T
         t, T, xp, values = unify(t, T, values, self._arrays)
         t, T = self._as_steps(t, T, xp)
@@ -241,7 +242,7 @@ class Schedule(Timed):
         for phase in _PHASES:
             name = f"{phase}_steps"
             steps = getattr(self, name)
-            if steps is None or _is_zero(steps):
+            if _is_none(steps):
                 continue
             known = concrete(steps)
             if whole and known is not None and not everywhere((known == 0) | (known >= 1)):
@@ -272,7 +273,7 @@ class Schedule(Timed):
     def _no_decay(self, warmup: Any, start: Any, T: Any) -> ValueError:
         """The error of phases that leave no decay."""
         names = [f"{phase}_{unit}" for phase in _PHASES for unit in ("steps", "ratio")]
-        given = [name for name in names if not _is_zero(getattr(self, name) or 0)]
+        given = [name for name in names if not _is_none(getattr(self, name))]
         decay = [name for name in given if name.startswith("decay")]
         if decay:
             rest = [name for name in given if name not in decay] or ["the budget"]
@@ -288,8 +289,8 @@ class Schedule(Timed):
 
 
 def _read(curve: Any, t: Any, T: Real, xp: Namespace) -> Real:
-    left, spent = split(t, T, xp)
-    return curve(left, spent, T if is_number(T) else total(left, spent), xp)
+    left, spent, T = split(t, T, xp)
+    return curve(left, spent, T, xp)
 
 
 def _between(floor: Real, peak: Real, factor: Real) -> Real:
@@ -316,6 +317,10 @@ def _check_sum(names: str, accepted: str, *shares: Real) -> None:
     if not everywhere(exact < 1 if accepted == "below 1" else exact <= 1):
         values = " + ".join(map(shown, shares))
         raise ValueError(f"{names} must be {accepted}; got {values}")
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or _is_zero(value)
 
 
 def _is_zero(value: Any) -> bool:

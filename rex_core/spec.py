@@ -209,8 +209,8 @@ def _decode(name: str, data: Any) -> Any:
         return _bound(function, data["params"]) if "params" in data else function
     if "type" not in data and len(data) == 1:
         ((only, params),) = data.items()
-        if only in FUNCTIONS:
-            return _bound(FUNCTIONS[only], params)
+        if only not in TYPES["Schedule"].fields:
+            return _bound(named(name, only), params)
     kind = _look_up("type", data.get("type", "Schedule"), TYPES)
     return kind(**_fields(data, "type"))
 

@@ -1,12 +1,10 @@
 """Schedules of public trainers, each one expression here, against the formula its source publishes.
 
-Where the original installs, its own code is the reference: `test_originals_installed.py`. What all
-of the expressions share (dictionaries, pickles, backends, Replan) is tested here, for both files.
+Where an original installs, its own code is the reference: in test_originals_jax.py for optax and
+Keras, test_originals_torch.py for PyTorch and fvcore, test_originals_trainers.py for the others.
 """
 
-import json
 import math
-import pickle
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ import pytest
 from rex_core import (
     Clamp,
     Join,
-    Product,
     Replan,
     Restarts,
     Schedule,
@@ -22,7 +19,6 @@ from rex_core import (
     constant,
     cosine,
     every,
-    from_dict,
     geometric,
     interpolate,
     inverse_sqrt,
@@ -33,16 +29,9 @@ from rex_core import (
     polynomial,
     range_test,
     step,
-    to_dict,
     warmup_stable_decay,
 )
-from tests.conformance.backends import BACKENDS
-from tests.conformance.test_originals_installed import INSTALLED, close
-
-PEAK, END, INIT = 0.4, 0.01, 0.02
-WARMUP, COOLDOWN = 10, 20
-# Multiples of 40, so that the shares below are whole steps; one expression serves all of them.
-BUDGETS = (80, 200, 1000)
+from tests.conformance.originals import BUDGETS, COOLDOWN, END, INIT, PEAK, WARMUP, close
 
 
 def ramp(t, steps):
@@ -50,25 +39,27 @@ def ramp(t, steps):
     return min(t / steps, 1)
 
 
-def half_cosine(x):
+def half_wave(x):
+    """From 1 at 0 to 0 at 1, along a cosine."""
     return (1 + math.cos(math.pi * x)) / 2
 
 
 def between(start, end, x):
+    """From start at x = 0 to end at x = 1."""
     return start + (end - start) * x
 
 
-# The original as a function T -> t -> value.
+# Ours, and the formula of the original.
 FORMULAS = {
     # Vaswani et al., "Attention Is All You Need", equation 3. Its first step is t = 1.
     "Transformer, Noam": (
         noam((512 * WARMUP) ** -0.5, warmup_steps=WARMUP),
-        lambda T: lambda t: 512**-0.5 * min(t**-0.5, t * WARMUP**-1.5) if t else 0,
+        lambda t, T: 512**-0.5 * min(t**-0.5, t * WARMUP**-1.5) if t else 0,
     ),
     # Raffel et al., "T5", section 3.1.2: 1/√max(n, k).
     "T5, inverse square root": (
         Schedule(bind(inverse_sqrt, timescale=30), peak_value=30**-0.5, hold_steps=30),
-        lambda T: lambda t: 1 / math.sqrt(max(t, 30)),
+        lambda t, T: 1 / math.sqrt(max(t, 30)),
     ),
     # fairseq/optim/lr_scheduler/inverse_square_root_schedule.py.
     "fairseq, inverse_sqrt": (
@@ -78,7 +69,7 @@ FORMULAS = {
             init_value=INIT,
             warmup_steps=WARMUP,
         ),
-        lambda T: lambda t: (
+        lambda t, T: (
             between(INIT, PEAK, t / WARMUP) if t < WARMUP else PEAK * WARMUP**0.5 * t**-0.5
         ),
     ),
@@ -90,7 +81,7 @@ FORMULAS = {
             init_value=INIT,
             warmup_steps=WARMUP,
         ),
-        lambda T: lambda t: (
+        lambda t, T: (
             between(INIT, PEAK, t / WARMUP)
             if t <= WARMUP
             else max(0.25 * PEAK, PEAK * WARMUP**0.5 / t**0.5)
@@ -106,7 +97,7 @@ FORMULAS = {
             warmup_steps=WARMUP,
             decay_steps=COOLDOWN,
         ),
-        lambda T: lambda t: (
+        lambda t, T: (
             between(INIT, PEAK, t / WARMUP)
             if t <= WARMUP
             else between(END, PEAK, 2 * 0.5 ** max((t - T + COOLDOWN) / COOLDOWN, 0) - 1)
@@ -115,7 +106,7 @@ FORMULAS = {
     # The same file, get_wd: weight decay that rises.
     "Megatron, weight decay": (
         Schedule(cosine, peak_value=END, end_value=0.1),
-        lambda T: lambda t: between(END, 0.1, half_cosine(1 - t / T)),
+        lambda t, T: between(END, 0.1, half_wave(1 - t / T)),
     ),
     # OLMo's olmo/optim.py, InvSqrtWithWarmup. Its warmup starts at a tenth.
     "OLMo, InvSqrtWithWarmup": (
@@ -125,7 +116,7 @@ FORMULAS = {
             init_value=0.1 * PEAK,
             warmup_steps=WARMUP,
         ),
-        lambda T: lambda t: (
+        lambda t, T: (
             PEAK * (0.1 + 0.9 * t / WARMUP) if t < WARMUP else PEAK * math.sqrt(WARMUP / t)
         ),
     ),
@@ -137,10 +128,8 @@ FORMULAS = {
             end_value=0.1 * PEAK,
             warmup_steps=WARMUP,
         ),
-        lambda T: lambda t: (
-            PEAK * t / WARMUP
-            if t < WARMUP
-            else between(0.1 * PEAK, PEAK, math.sqrt(WARMUP / t))
+        lambda t, T: (
+            PEAK * t / WARMUP if t < WARMUP else between(0.1 * PEAK, PEAK, math.sqrt(WARMUP / t))
         ),
     ),
     # The same file: a cosine that is cut off, and a line from there. Shares give one expression for
@@ -148,16 +137,16 @@ FORMULAS = {
     "OLMo-core, CosWithWarmupAndLinearDecay": (
         Join(
             [
-                (whole := Schedule(cosine, peak_value=PEAK, end_value=0.1 * PEAK, warmup_ratio=0.1)),
+                (whole := Schedule(cosine, peak_value=PEAK, end_value=END, warmup_ratio=0.1)),
                 Schedule(linear, peak_value=whole(90, 100), hold_ratio=0.9),
             ],
             [0.9],
             local=False,
         ),
-        lambda T: lambda t: (
+        lambda t, T: (
             PEAK * t / (0.1 * T)
             if t < 0.1 * T
-            else between(0.1 * PEAK, PEAK, half_cosine((min(t, 0.9 * T) / T - 0.1) / 0.9))
+            else between(END, PEAK, half_wave((min(t, 0.9 * T) / T - 0.1) / 0.9))
             * ramp(T - t, 0.1 * T)
         ),
     ),
@@ -165,20 +154,19 @@ FORMULAS = {
     "big_vision, rsqrt with cooldown": (
         Schedule(bind(inverse_sqrt, timescale=40), peak_value=PEAK, warmup_steps=WARMUP)
         * Schedule(linear, decay_steps=COOLDOWN),
-        lambda T: lambda t: (
-            PEAK
-            / math.sqrt(1 + max(t - WARMUP, 0) / 40)
-            * ramp(t, WARMUP)
-            * ramp(T - t, COOLDOWN)
+        lambda t, T: (
+            PEAK / math.sqrt(1 + max(t - WARMUP, 0) / 40) * ramp(t, WARMUP) * ramp(T - t, COOLDOWN)
         ),
     ),
     # With shift, the timescale is the sum of both, and the peak lies on the curve without a shift.
     "big_vision, rsqrt with shift": (
         Schedule(
-            bind(inverse_sqrt, timescale=45), peak_value=PEAK / (1 + 5 / 40) ** 0.5, warmup_steps=WARMUP
+            bind(inverse_sqrt, timescale=45),
+            peak_value=PEAK / (1 + 5 / 40) ** 0.5,
+            warmup_steps=WARMUP,
         )
         * Schedule(linear, decay_steps=COOLDOWN),
-        lambda T: lambda t: (
+        lambda t, T: (
             PEAK
             / math.sqrt(1 + (max(t - WARMUP, 0) + 5) / 40)
             * ramp(t, WARMUP)
@@ -187,22 +175,21 @@ FORMULAS = {
     ),
     # detectron2/solver/lr_scheduler.py: the cosine counts from 0.
     "detectron2, WarmupCosineLR": (
-        Schedule(constant, init_value=0.001, warmup_steps=WARMUP) * Schedule(cosine, peak_value=PEAK),
-        lambda T: lambda t: PEAK * between(0.001, 1, ramp(t, WARMUP)) * half_cosine(t / T),
+        Schedule(constant, init_value=0.001, warmup_steps=WARMUP)
+        * Schedule(cosine, peak_value=PEAK),
+        lambda t, T: PEAK * between(0.001, 1, ramp(t, WARMUP)) * half_wave(t / T),
     ),
     # The same file: the milestones count from 0, and are steps.
     "detectron2, WarmupMultiStepLR": (
         Schedule(constant, init_value=0.001, warmup_steps=WARMUP)
         * Schedule(bind(step, milestones=(30, 60)), peak_value=PEAK),
-        lambda T: lambda t: (
-            PEAK * between(0.001, 1, ramp(t, WARMUP)) * 0.1 ** ((t >= 30) + (t >= 60))
-        ),
+        lambda t, T: PEAK * between(0.001, 1, ramp(t, WARMUP)) * 0.1 ** ((t >= 30) + (t >= 60)),
     ),
     # mmcv's lr_updater.py, policy="poly": the warmup multiplies the floor as well.
     "mmcv, poly": (
         Schedule(bind(polynomial, power=0.9), peak_value=PEAK, end_value=END)
         * Schedule(constant, init_value=1e-6, warmup_steps=WARMUP),
-        lambda T: lambda t: (
+        lambda t, T: (
             between(END, PEAK, (1 - t / T) ** 0.9) * (1 - (1 - ramp(t, WARMUP)) * (1 - 1e-6))
         ),
     ),
@@ -211,7 +198,7 @@ FORMULAS = {
     "YOLO, weights": (
         Schedule(linear, bind(every, steps=20), peak_value=PEAK, end_value=END)
         * Schedule(constant, warmup_steps=60),
-        lambda T: lambda t: between(PEAK, END, t // 20 * 20 / T) * ramp(t, 60),
+        lambda t, T: between(PEAK, END, t // 20 * 20 / T) * ramp(t, 60),
     ),
     # The rate of the biases falls from 0.5 to that of the weights: a sum, 0.5·(1 - x) + rate·x. It
     # is a product with its floor at 0.5.
@@ -222,11 +209,11 @@ FORMULAS = {
             peak_value=PEAK,
             end_value=0.5,
         ),
-        lambda T: lambda t: between(0.5, between(PEAK, END, t // 20 * 20 / T), ramp(t, 60)),
+        lambda t, T: between(0.5, between(PEAK, END, t // 20 * 20 / T), ramp(t, 60)),
     ),
     "YOLO, momentum": (
         Schedule(constant, peak_value=0.937, init_value=0.8, warmup_steps=60),
-        lambda T: lambda t: between(0.8, 0.937, ramp(t, 60)),
+        lambda t, T: between(0.8, 0.937, ramp(t, 60)),
     ),
     # deepspeed/runtime/lr_schedules.py, warmup_type="log", log(1 + t)/log(warmup_num_steps): it is
     # at its peak one step before warmup_num_steps.
@@ -238,7 +225,7 @@ FORMULAS = {
             warmup_steps=WARMUP - 1,
             warmup_profile=logarithmic,
         ),
-        lambda T: lambda t: between(INIT, PEAK, min(math.log(1 + t) / math.log(WARMUP), 1)),
+        lambda t, T: between(INIT, PEAK, min(math.log(1 + t) / math.log(WARMUP), 1)),
     ),
     "DeepSpeed, WarmupDecayLR": (
         Schedule(
@@ -248,7 +235,7 @@ FORMULAS = {
             warmup_profile=logarithmic,
             hold_steps=1,
         ),
-        lambda T: lambda t: PEAK * min(math.log(1 + t) / math.log(WARMUP), (T - t) / (T - WARMUP)),
+        lambda t, T: PEAK * min(math.log(1 + t) / math.log(WARMUP), (T - t) / (T - WARMUP)),
     ),
     # Its cosine is one step ahead and ends at total_num_steps - 1: here total_num_steps is T + 1.
     "DeepSpeed, WarmupCosineLR": (
@@ -259,47 +246,45 @@ FORMULAS = {
             warmup_steps=WARMUP - 1,
             warmup_profile=logarithmic,
         ),
-        lambda T: lambda t: (
+        lambda t, T: (
             PEAK * math.log(1 + t) / math.log(WARMUP)
             if t < WARMUP
-            else between(END, PEAK, half_cosine((t - WARMUP + 1) / (T + 1 - WARMUP)))
+            else between(END, PEAK, half_wave((t - WARMUP + 1) / (T + 1 - WARMUP)))
         ),
     ),
     # dino/utils.py, cosine_scheduler. np.linspace reaches the peak at the last step of the warmup,
     # and the cosine has it once more at the next.
     "DINO, rate": (
-        Schedule(
-            cosine, peak_value=PEAK, end_value=END, warmup_steps=WARMUP - 1, hold_steps=1
-        ),
-        lambda T: lambda t: (
+        Schedule(cosine, peak_value=PEAK, end_value=END, warmup_steps=WARMUP - 1, hold_steps=1),
+        lambda t, T: (
             np.linspace(0, PEAK, WARMUP)[t]
             if t < WARMUP
-            else between(END, PEAK, half_cosine((t - WARMUP) / (T - WARMUP)))
+            else between(END, PEAK, half_wave((t - WARMUP) / (T - WARMUP)))
         ),
     ),
     "DINO, teacher momentum": (
         Schedule(cosine, peak_value=0.996, end_value=1),
-        lambda T: lambda t: 1 - 0.004 * half_cosine(t / T),
+        lambda t, T: 1 - 0.004 * half_wave(t / T),
     ),
     "DINO, weight decay": (
         Schedule(cosine, peak_value=0.04, end_value=0.4),
-        lambda T: lambda t: 0.4 - 0.36 * half_cosine(t / T),
+        lambda t, T: 0.4 - 0.36 * half_wave(t / T),
     ),
     # Fu et al., "Cyclical Annealing Schedule", equation 6, f linear, M = 4, R = 0.5. After its last
     # step nothing is defined: the modulus would give 0.
     "Fu et al., cyclical annealing": (
         Restarts(Schedule(constant, warmup_ratio=0.5), 4),
-        lambda T: lambda t: min(4 * (t % (T // 4)) / T / 0.5, 1) if t < T else 1,
+        lambda t, T: min(4 * (t % (T // 4)) / T / 0.5, 1) if t < T else 1,
     ),
     # fastai/callback/schedule.py, SchedExp of lr_find.
     "fastai, lr_find": (
         range_test(1e-7, 10.0),
-        lambda T: lambda t: 1e-7 * (10 / 1e-7) ** (t / T),
+        lambda t, T: 1e-7 * (10 / 1e-7) ** (t / T),
     ),
     # The same file, fit_flat_cos.
     "fastai, fit_flat_cos": (
         Schedule(cosine, peak_value=PEAK, end_value=PEAK / 1e5, hold_ratio=0.75),
-        lambda T: lambda t: between(PEAK / 1e5, PEAK, half_cosine(max(4 * t / T - 3, 0))),
+        lambda t, T: between(PEAK / 1e5, PEAK, half_wave(max(4 * t / T - 3, 0))),
     ),
     # Howard, Ruder, "ULMFiT", slanted triangular, equation 3: cut_frac 0.1, ratio 32.
     "ULMFiT, slanted triangular": (
@@ -310,9 +295,7 @@ FORMULAS = {
             end_value=PEAK / 32,
             warmup_ratio=0.1,
         ),
-        lambda T: lambda t: (
-            PEAK * (1 + 31 * min(t / (T // 10), 1 - (t - T // 10) / (T // 10 * 9))) / 32
-        ),
+        lambda t, T: PEAK * (1 + 31 * min(t / (T // 10), 1 - (t - T // 10) / (T // 10 * 9))) / 32,
     ),
     # nanoGPT/train.py: the warmup is (t + 1)/(warmup_iters + 1).
     "nanoGPT": (
@@ -323,17 +306,17 @@ FORMULAS = {
             init_value=PEAK / (WARMUP + 1),
             warmup_steps=WARMUP,
         ),
-        lambda T: lambda t: (
+        lambda t, T: (
             PEAK * (t + 1) / (WARMUP + 1)
             if t < WARMUP
-            else between(END, PEAK, half_cosine((t - WARMUP) / (T - WARMUP)))
+            else between(END, PEAK, half_wave((t - WARMUP) / (T - WARMUP)))
         ),
     ),
     # DeepSeek-AI, "DeepSeek LLM", section 2.3: 31.6 % at 80 % of the tokens, 10 % at 90 %.
     "DeepSeek, multi-step": (
         Schedule(constant, warmup_steps=WARMUP)
         * Schedule(bind(step, milestones=(0.8, 0.9), factor=0.1**0.5), peak_value=PEAK),
-        lambda T: lambda t: (
+        lambda t, T: (
             PEAK * ramp(t, WARMUP) * 0.1 ** (0.5 * ((t >= T * 4 // 5) + (t >= T * 9 // 10)))
         ),
     ),
@@ -345,42 +328,29 @@ FORMULAS = {
             warmup_steps=WARMUP,
             decay_steps=COOLDOWN,
         ),
-        lambda T: lambda t: (
-            PEAK * ramp(t, WARMUP) * 0.5 ** (max(t - T + COOLDOWN, 0) / (COOLDOWN / 4))
-        ),
+        lambda t, T: PEAK * ramp(t, WARMUP) * 0.5 ** (max(t - T + COOLDOWN, 0) / (COOLDOWN / 4)),
     ),
     # Hägele et al., "Scaling Laws ... Beyond Fixed Training Durations", equation 1 and 1 - √x.
     "Hägele et al., 1-sqrt": (
         warmup_stable_decay(PEAK, warmup_steps=WARMUP, decay_steps=COOLDOWN),
-        lambda T: lambda t: (
-            PEAK * ramp(t, WARMUP) * (1 - math.sqrt(max(t - T + COOLDOWN, 0) / COOLDOWN))
-        ),
+        lambda t, T: PEAK * ramp(t, WARMUP) * (1 - math.sqrt(max(t - T + COOLDOWN, 0) / COOLDOWN)),
     ),
     # A quarter of a wave, cos(π/2·t/T).
     "half cosine": (
         Schedule(bind(cosine, power=0.5), peak_value=PEAK),
-        lambda T: lambda t: PEAK * math.cos(math.pi / 2 * t / T),
+        lambda t, T: PEAK * math.cos(math.pi / 2 * t / T),
     ),
     "NumPy, interp": (
         Schedule(bind(interpolate, values=(0.1, 1.0, 0.7, 0.2, 0.0)), peak_value=PEAK),
-        lambda T: lambda t: (
-            PEAK * np.interp(t / T, np.linspace(0, 1, 5), (0.1, 1.0, 0.7, 0.2, 0.0))
-        ),
+        lambda t, T: PEAK * np.interp(t / T, np.linspace(0, 1, 5), (0.1, 1.0, 0.7, 0.2, 0.0)),
     ),
 }
-
-EXPRESSIONS = {
-    **{name: ours for name, (ours, _) in FORMULAS.items()},
-    **{name: ours for name, (ours, *_) in INSTALLED.items()},
-}
-everywhere = pytest.mark.parametrize("value", EXPRESSIONS.values(), ids=EXPRESSIONS)
 
 
 @pytest.mark.parametrize("T", BUDGETS)
 @pytest.mark.parametrize(("ours", "formula"), FORMULAS.values(), ids=FORMULAS)
 def test_formulas(ours, formula, T):
-    original = formula(T)
-    close([ours(t, T) for t in range(T + 1)], [original(t) for t in range(T + 1)])
+    close([ours(t, T) for t in range(T + 1)], [float(formula(t, T)) for t in range(T + 1)])
 
 
 @pytest.mark.parametrize("T", [5_000, 20_000, 100_000])
@@ -401,35 +371,3 @@ def test_decay_from_here_is_the_plan_made_with_hindsight(profile, t0, T):
     ours = Replan(planned, t0, 1000, decay_now=True)
     hindsight = Schedule(profile, **phases, decay_steps=T - t0)
     close([ours(t, T) for t in range(T + 1)], [hindsight(t, T) for t in range(T + 1)])
-
-
-@everywhere
-def test_dictionaries_and_pickles(value):
-    assert from_dict(json.loads(json.dumps(to_dict(value)))) == value
-    assert pickle.loads(pickle.dumps(value)) == value
-
-
-@everywhere
-def test_backends(value):
-    T = 200
-    steps = [*range(13), *range(13, 190, 9), *range(185, 205)]
-    exact = np.array([value(t, T) for t in steps])
-    for name, (evaluate, dtype) in BACKENDS.items():
-        values = evaluate(value, steps, T)
-        assert values.dtype == dtype, name
-        # A curve has 8 ulp; a product and the floors of both roundings add to that. A floor that is
-        # subtracted leaves the ulp of what it was subtracted from.
-        eps = np.finfo(dtype).eps
-        np.testing.assert_allclose(values, exact, 16 * eps, 2 * eps * abs(exact).max(), err_msg=name)
-
-
-@everywhere
-@pytest.mark.parametrize("T", [130, 160, 200, 317])
-def test_replan(value, T):
-    t0, T0 = 120, 200
-    ours = Replan(value, t0, T0)
-    assert [ours(t, T) for t in range(t0 + 1)] == [value(t, T0) for t in range(t0 + 1)]
-    assert ours(T, T) == value(T0, T0)
-    # No jump at t0 that the curve does not have: right after it, the value is one of the next steps'.
-    ahead = [value(t, T0) for t in range(t0, T0 + 1)]
-    assert min(ahead) <= ours(t0 + 1, T) <= max(ahead)

@@ -546,9 +546,9 @@ def test_equality_repr_and_replace():
     )
     with pytest.raises(ValueError, match="patience must be"):
         PLATEAU.replace(patience=-1)
-    for item in fields(Plateau):
+    for field in Plateau.fields:
         with pytest.raises(AttributeError):
-            setattr(PLATEAU, item.name, 1)
+            setattr(PLATEAU, field, 1)
     with pytest.raises(TypeError):
         Plateau(0.1)
 
@@ -566,7 +566,7 @@ def test_the_written_form_is_stable():
         "min_scale": 0.0,
     }
     assert to_dict(Plateau(patience=np.int64(3), factor=jnp.float32(0.5)))["patience"] == 3
-    with pytest.raises(ValueError, match=r"keys must be .*min_lr"):
+    with pytest.raises(ValueError, match=r"min_lr must be a parameter of Plateau"):
         from_dict({**to_dict(Plateau()), "min_lr": 0.0})
     with pytest.raises(ValueError, match="mode must be one of min, max; got 'up'"):
         from_dict({**to_dict(Plateau()), "mode": "up"})

@@ -186,7 +186,7 @@ def test_presets_are_values(preset):
 
 def test_peaks_may_be_traced():
     peaks = jnp.array([0.1, 1.0])
-    for make in (demon, lambda p: one_cycle(p)[0], warmup_stable_decay, step_decay, delayed_linear):
+    for make in (demon, lambda p: one_cycle(p).lr, warmup_stable_decay, step_decay, delayed_linear):
         swept = jax.vmap(lambda peak, make=make: make(peak)(jnp.int32(60), 100))(peaks * 0.9)
         expected = [make(0.9 * p)(60, 100) for p in (0.1, 1.0)]
         np.testing.assert_allclose(swept, expected, rtol=1e-6)

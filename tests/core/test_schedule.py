@@ -375,7 +375,7 @@ def test_join_at_exact_steps_of_long_budgets():
 @pytest.mark.parametrize("period_mult", [1, 2, 0.5, 1.1, 10])
 @pytest.mark.parametrize("peak_mult", [1, 0.5])
 def test_restarts_from_their_definition(cycles, period_mult, peak_mult):
-    schedule = Schedule(linear, peak_value=0.8, end_value=0.1)
+    schedule = Schedule(linear, peak_value=0.8, end_value=0.03)
     restarts = Restarts(schedule, cycles, period_mult=period_mult, peak_mult=peak_mult)
     lengths = [Fraction(str(period_mult)) ** i for i in range(cycles)]
     shares = [sum(lengths[:i]) / sum(lengths) for i in range(cycles + 1)]
@@ -506,8 +506,7 @@ def test_repr_leaves_defaults_out():
 @pytest.mark.parametrize("value", VALUES, ids=name)
 def test_values_are_frozen(value):
     kept = copy.deepcopy(value)
-    public = [f.name for f in fields(value)] if hasattr(value, "__dataclass_fields__") else []
-    for attribute in [*public, *(["func", "keywords", "new"] if not public else [])]:
+    for attribute in [*value.fields, "new"]:
         with pytest.raises(AttributeError):
             setattr(value, attribute, 1)
         with pytest.raises(AttributeError):

@@ -59,7 +59,10 @@ GOLDEN_JSON = """{
     "warmup_steps": 0,
     "warmup_ratio": 0.05,
     "warmup_profile": {"function": "cosine"},
-    "hold_ratio": 0.3333333333333333
+    "hold_steps": 0,
+    "hold_ratio": 0.3333333333333333,
+    "decay_steps": null,
+    "decay_ratio": null
 }"""
 
 
@@ -77,7 +80,7 @@ VALUES = [
     GOLDEN,
     Schedule(),
     Schedule(peak_value=1, end_value=-0.5, warmup_steps=10**9),
-    Schedule(bind(step, milestones=[0.3, THIRD, 1]), bind(every, steps=391)),
+    Schedule(bind(step, milestones=[0.3, THIRD, 1.0]), bind(every, steps=391)),
     bind(constant),
     demon(),
     *one_cycle(0.3),
@@ -101,7 +104,7 @@ def test_round_trip(value):
 @pytest.mark.parametrize("value", VALUES, ids=name)
 def test_plain_json_types(value):
     def check(data):
-        assert type(data) in (dict, list, str, int, float)
+        assert type(data) in (dict, list, str, int, float, bool, type(None))
         for item in data.values() if type(data) is dict else data if type(data) is list else ():
             check(item)
         assert type(data) is not dict or all(type(key) is str for key in data)
@@ -122,6 +125,7 @@ def test_the_format_is_stable():
         "type": "Join",
         "schedules": [{"function": "rex"}, {"function": "linear", "params": {}}],
         "milestones": [0.5],
+        "local": True,
     }
     assert to_dict(Restarts(Schedule(), 3)) == {
         "version": 1,
@@ -207,14 +211,7 @@ BOUND = to_dict(bind(rex, beta=0.9))
 
 
 @pytest.mark.parametrize("data", [SCHEDULE, JOIN, RESTARTS, BOUND], ids=["S", "J", "R", "bind"])
-def test_keys_are_exact(data):
-    for key in data:
-        missing = {k: v for k, v in data.items() if k != key}
-        if (key, "function") == ("params", next(iter(data.keys() & {"function"}), None)):
-            assert from_dict(missing) == rex  # Not bound.
-            continue
-        with pytest.raises(ValueError, match=f"{key}|keys|function|version"):
-            from_dict(missing)
+def test_unknown_keys_are_refused(data):
     for extra in ("peak", "Version", "_plain", "__class__", "T"):
         with pytest.raises(ValueError, match=extra):
             from_dict({**data, extra: 1.0})
@@ -231,17 +228,22 @@ WRONG = [
     ({"type": "Scheduler"}, "type must be one of .*'Scheduler'"),
     ({"type": None}, "type must be"),
     ({"type": ["Schedule"]}, "type must be"),
-    ({"type": "Join"}, "keys must be"),
-    ({"profile": "rex"}, "profile must be .*'rex'"),
+    ({"type": "Join"}, "profile must be a parameter of Join, which takes schedules"),
+    ({"profile": "rexx"}, "profile must be .*'rexx'"),
+    ({"warmup_step": 3}, r"warmup_step must be .*\(is warmup_steps meant\?\)"),
+    ({"profile": {"rexx": {"beta": 0.9}}}, "profile must be one of rex, .*'rexx'"),
+    ({"profile": {"rex": 0.9}}, "params must be a dictionary of names; got 0.9"),
+    ({"preset": "noamm"}, "preset must be one of demon, .*'noamm'"),
+    ({"preset": ["noam"]}, "preset must be one of"),
+    ({1: 0.9}, "keys must be strings; got 1"),
     ({"profile": None}, "profile must be"),
     ({"profile": 1.0}, "profile must be .*1.0"),
     ({"profile": []}, "profile must be"),
-    ({"profile": {}}, "function must be one of"),
     ({"profile": {"function": "sine"}}, "function must be one of .*'sine'"),
     ({"profile": {"function": None}}, "function must be one of"),
     ({"profile": {"function": ["rex"]}}, "function must be one of"),
     ({"profile": {"function": {"function": "rex"}}}, "function must be one of"),
-    ({"profile": {"function": "rex", "beta": 0.9}}, "keys must be .*beta"),
+    ({"profile": {"function": "rex", "beta": 0.9}}, "beta must be a parameter of a function's dictionary"),
     ({"profile": {"function": "rex", "params": None}}, "params must be .*None"),
     ({"profile": {"function": "rex", "params": [0.9]}}, "params must be"),
     ({"profile": {"function": "rex", "params": {1: 0.9}}}, "params must be"),
@@ -255,9 +257,9 @@ WRONG = [
     ({"profile": {"function": "rex", "params": {"beta": None}}}, "beta must be .*None"),
     ({"profile": {"function": "rex", "params": {"beta": [0.9]}}}, "beta must be"),
     ({"profile": {"function": "rex", "params": {"beta": {"function": "rex"}}}}, "beta must be"),
-    ({"sampling": {"function": "at", "params": {"milestones": [0.75, 0.5]}}}, "fractions must be"),
-    ({"sampling": {"function": "at", "params": {"milestones": [[0.5]]}}}, "fractions must be"),
-    ({"sampling": {"function": "at", "params": {"milestones": "0.5"}}}, "fractions must be"),
+    ({"sampling": {"function": "at", "params": {"milestones": [0.75, 0.5]}}}, "milestones must be"),
+    ({"sampling": {"function": "at", "params": {"milestones": [[0.5]]}}}, "milestones must be"),
+    ({"sampling": {"function": "at", "params": {"milestones": "0.5"}}}, "milestones must be"),
     ({"sampling": {"function": "every", "params": {"steps": 1.5}}}, "steps must be .*1.5"),
     ({"peak_value": "0.1"}, "peak_value must be .*'0.1'"),
     ({"peak_value": None}, "peak_value must be .*None"),
@@ -273,21 +275,21 @@ WRONG = [
 ]
 WRONG_JOIN = [
     ({"schedules": "rex"}, "schedules must be"),
-    ({"schedules": ["rex", "rex"]}, "schedules must be"),
+    ({"schedules": ["rexx", "rex"]}, "schedules must be"),
     ({"schedules": []}, "must be"),
     ({"schedules": None}, "schedules must be"),
-    ({"milestones": [0.5, 0.7]}, "fractions must be"),
-    ({"milestones": 0.5}, "fractions must be .*0.5"),
-    ({"milestones": [None]}, "fractions must be"),
-    ({"milestones": [[0.5]]}, "fractions must be"),
-    ({"milestones": [{"function": "rex", "params": {"beta": 0.5}}]}, "fractions must be"),
+    ({"milestones": [0.5, 0.7]}, "milestones must be"),
+    ({"milestones": 0.5}, "milestones must be .*0.5"),
+    ({"milestones": [None]}, "milestones must be"),
+    ({"milestones": [[0.5]]}, "milestones must be"),
+    ({"milestones": [{"function": "rex", "params": {"beta": 0.5}}]}, "milestones must be"),
 ]
 WRONG_RESTARTS = [
     ({"cycles": 0}, "cycles must be .*0"),
     ({"cycles": 2.0}, "cycles must be .*2.0"),
     ({"cycles": True}, "cycles must be .*True"),
     ({"cycles": [2]}, "cycles must be"),
-    ({"schedule": {"function": "rex"}}, "schedule must be"),
+    ({"schedule": {"function": "every_step"}}, "schedule must not be a sampling"),
     ({"schedule": None}, "schedule must be .*None"),
     ({"period_mult": 0}, "period_mult must be .*0"),
     ({"period_mult": "2"}, "period_mult must be .*'2'"),
@@ -302,8 +304,7 @@ WRONG_RESTARTS = [
         *(({**SCHEDULE, **change}, message) for change, message in WRONG),
         *(({**JOIN, **change}, message) for change, message in WRONG_JOIN),
         *(({**RESTARTS, **change}, message) for change, message in WRONG_RESTARTS),
-        *((data, "must be") for data in (None, 1, "{}", [], [SCHEDULE], rex, GOLDEN, {})),
-        ({"version": 1}, "function must be one of"),
+        *((data, "must be") for data in (None, 1, "{}", [], [SCHEDULE], rex, GOLDEN, "{")),
     ],
 )
 def test_what_is_wrong_is_named(data, message):
@@ -438,7 +439,7 @@ def test_data_as_deep_as_an_attack():
     data = {"function": "rex"}
     for _ in range(10_000):
         data = {"type": "Join", "schedules": [data, {"function": "rex"}], "milestones": [0.5]}
-    with pytest.raises(ValueError, match="data must be nested less deeply"):
+    with pytest.raises(ValueError, match="data must be nested at most 50 levels deep"):
         from_dict({"version": 1, **data})
     costly = {"type": "Restarts", "cycles": 10**12, "period_mult": 1, "peak_mult": 1}
     with pytest.raises(ValueError, match=r"cycles must be an integer in \[1, 100\]"):

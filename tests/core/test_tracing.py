@@ -358,8 +358,12 @@ def test_whole_numbers_for_ratios_are_arguments_like_others():
 
 
 def test_a_beta_that_is_1_when_it_is_traced():
-    for t, expected in [(0, 1.0), (50, 1.0), (100, 0.0)]:
-        assert jax.jit(lambda t, b: rex(t, 100, beta=b))(t, 1 - 1e-9) == expected
+    """It counts as the largest float below 1."""
+    below = np.nextafter(np.float32(1), np.float32(0))
+    for t in (0, 50, 100):
+        value = jax.jit(lambda t, b: rex(t, 100, beta=b))(t, 1 - 1e-9)
+        assert value == rex(jnp.int32(t), 100, beta=below)
+        assert value == pytest.approx(0.0 if t == 100 else 1.0, rel=2.0**-23)
 
 
 NO_BUDGETS = [0, -5, -(2**31), 0.0, -1.0, np.nan, np.inf, -np.inf]
