@@ -4,7 +4,6 @@ An adapter accepts a schedule and a budget when it is made, and gets one value a
 """
 
 import operator
-from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -15,8 +14,6 @@ from rex_core.arrays import (
     concrete,
     everywhere,
     is_integer,
-    is_number,
-    python_number,
     shown,
 )
 from rex_core.budget import WallClock

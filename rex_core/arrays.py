@@ -168,10 +168,10 @@ def converted(value: Real, dtype: Any, device: Any, xp: Namespace) -> Array:
     """The value as an array of the namespace, of this dtype."""
     if is_number(value) or isinstance(value, NUMPY):
         return xp.asarray(value, dtype=dtype, device=device)
-    if not is_torch(value) and xp.isdtype(dtype, "integral"):
-        if xp.isdtype(value.dtype, "unsigned integer"):
-            largest = min(int(xp.iinfo(value.dtype).max), int(xp.iinfo(dtype).max))
-            value = xp.minimum(value, xp.asarray(largest, dtype=value.dtype))
+    unsigned = not is_torch(value) and xp.isdtype(value.dtype, "unsigned integer")
+    if unsigned and xp.isdtype(dtype, "integral"):
+        largest = min(int(xp.iinfo(value.dtype).max), int(xp.iinfo(dtype).max))
+        value = xp.minimum(value, xp.asarray(largest, dtype=value.dtype))
     return value if value.dtype == dtype else xp.astype(value, dtype)
 
 

@@ -7,6 +7,7 @@ or after it is found with integers alone, in int32 as in Python.
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,7 +26,7 @@ from rex_core.arrays import (
     python_number,
     shown,
 )
-from rex_core.moment import as_float, where
+from rex_core.moment import as_float
 from rex_core.progress import nudge
 from rex_core.ranges import Range
 
@@ -122,7 +123,8 @@ class Boundary:
     def of(self, T: int) -> int:
         """The first step on or after it, of numbers that are Python's integers."""
         n, d = self.ratio  # type: ignore[misc]  # Numbers are known.
-        return self.steps + -(-n * T // d)
+        place: int = self.steps + -(-n * T // d)
+        return place
 
     def at(self, T: Real, t: Real, xp: Namespace) -> Real:
         """The first step on or after it (the very point, if T is a float), in the dtype of t.
@@ -223,8 +225,9 @@ class Milestones:
             if all(map(_is_milestone, numbers)) and _increase(numbers):
                 return True
         raise ValueError(
-            f"{name} must be 1 to {MAX_MILESTONES} increasing places: shares in (0, 1], or integers "
-            f"other than 0, steps from the start or, below 0, back from the end; got {shown(value)}"
+            f"{name} must be 1 to {MAX_MILESTONES} increasing places: shares in (0, 1], or "
+            "integers other than 0, steps from the start or, below 0, back from the end; "
+            f"got {shown(value)}"
         )
 
     def stored(self, value: Sequence[Any]) -> tuple[Number, ...]:
@@ -246,8 +249,9 @@ def _is_milestone(number: Any) -> bool:
 def _increase(numbers: list[Any]) -> bool:
     """Whether milestones of one kind increase; two kinds have no order before T is known."""
     shares = [n for n in numbers if not isinstance(n, int)]
-    kinds = shares, [n for n in numbers if n not in shares and n > 0], [n for n in numbers if n < 0]
-    return all(a < b for kind in kinds for a, b in zip(kind, kind[1:], strict=False))
+    steps = [n for n in numbers if isinstance(n, int)]
+    kinds = shares, [n for n in steps if n > 0], [n for n in steps if n < 0]
+    return all(a < b for kind in kinds for a, b in pairwise(kind))
 
 
 def _boundary(milestone: Number) -> Boundary:
@@ -273,11 +277,3 @@ def places(milestones: Sequence[Boundary], T: Real, t: Real, xp: Namespace) -> l
                 )
             before = now
     return found
-
-
-def last_place(places: Sequence[Real], spent: Array, xp: Namespace) -> Real:
-    """The last of increasing places that is not beyond spent; 0 before the first."""
-    read = 0 * spent
-    for place in places:
-        read = where(spent >= place, place, read, xp)
-    return read

@@ -114,7 +114,7 @@ def total_steps(
     batches = size // batch if drop_last else -(-size // batch)
     if batches == 0:
         raise ValueError(f"{size_name} must be >= {batch}, a full batch, if drop_last; got {size}")
-    updates = -(-batches // accumulation)
+    updates: int = -(-batches // accumulation)
     if unit != "epochs":
         return updates
     return math.ceil(meant(POSITIVE.single("epochs", epochs)) * updates)

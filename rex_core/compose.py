@@ -1,6 +1,5 @@
 """Schedules made of schedules: one after the other, again and again, multiplied, kept in bounds."""
 
-import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -59,6 +58,8 @@ class Join(Timed):
     schedules: tuple[Function, ...]
     milestones: tuple[Milestone, ...]
     local: bool
+    _milestones: tuple[Boundary, ...]
+    _functions: list[Function]
 
     def __init__(
         self,
@@ -69,7 +70,9 @@ class Join(Timed):
     ) -> None:
         functions = checked_functions(schedules)
         Milestones().check("milestones", milestones)
-        if len(milestones) != len(functions) - 1 or isinstance(milestones[-1], float | Fraction) and milestones[-1] == 1:
+        if len(milestones) != len(functions) - 1 or (
+            isinstance(milestones[-1], float | Fraction) and milestones[-1] == 1
+        ):
             raise ValueError(
                 f"milestones must be {len(functions) - 1}, one less than schedules, and shares of "
                 f"the budget in (0, 1); got {shown(milestones)}"
@@ -135,6 +138,9 @@ class Restarts(Timed):
     cycles: int
     period_mult: float
     peak_mult: Real
+    _ends: tuple[Boundary, ...]
+    _same: bool
+    _function: Function
 
     def __init__(
         self, schedule: Any, cycles: int, *, period_mult: float = 1, peak_mult: Real = 1
@@ -207,6 +213,7 @@ class Product(Timed):
     """
 
     schedules: tuple[Function, ...]
+    _functions: list[Function]
 
     def __init__(self, schedules: Sequence[Any]) -> None:
         self._set(schedules=checked_functions(schedules))
@@ -244,6 +251,7 @@ class Clamp(Timed):
     schedule: Function
     least: Real | None
     most: Real | None
+    _function: Function
 
     def __init__(
         self, schedule: Any, *, least: Real | None = None, most: Real | None = None

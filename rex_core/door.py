@@ -14,9 +14,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 import numpy as np
 
 from rex_core.arrays import Namespace, Number, Real, alike, is_array
+from rex_core.boundary import Milestones, places
 from rex_core.moment import Moment, Time, as_float, last_step, where
 from rex_core.progress import (
-    BEYOND,
     blockwise,
     floats_if_exact,
     is_long,
@@ -71,7 +71,8 @@ class Door:
         self.signature = _public(signature(formula))
         defaults = formula.__kwdefaults__ or {}
         self.required = [name for name in declared if name not in defaults]
-        formula.__kwdefaults__ = self.ready(defaults)
+        self.defaults = formula.__kwdefaults__ = self.ready(defaults)
+        self.placed = [name for name in declared if isinstance(declared[name], Milestones)]
 
     def check(self, params: dict[str, Any]) -> bool:
         """Refuse parameters that the declarations do; whether all of them are Python's."""
@@ -94,6 +95,15 @@ class Door:
     def ready(self, params: dict[str, Any]) -> dict[str, Any]:
         """Checked parameters as the formula takes them."""
         return {name: self.declared[name].ready(value) for name, value in params.items()}
+
+    def place(self, params: dict[str, Any], T: Real, spent: Real, xp: Namespace) -> dict[str, Any]:
+        """Ready parameters, with the milestones of a budget for milestones."""
+        found = {name: (self.defaults | params)[name] for name in self.placed}
+        return params | {name: places(found[name], T, spent, xp) for name in found}
+
+    def bound(self, params: dict[str, Any]) -> Callable[[Any, Any], Any]:
+        """The function of (t, T) with parameters that are checked."""
+        raise NotImplementedError
 
     def opened(self, function: Callable[..., Any]) -> Any:
         """The function under the name, the words and the parameters of the formula."""
@@ -120,29 +130,27 @@ class ProfileDoor(Door):
     """
 
     def __init__(
-        self,
-        formula: Callable[..., Any],
-        declared: dict[str, Declared],
-        integers: bool,
-        budget: bool,
+        self, formula: Callable[..., Any], declared: dict[str, Declared], integers: bool
     ) -> None:
         super().__init__(formula, declared)
         self.integers = integers
-        self.budget = budget
+        self.number = self._number if self.placed else formula
 
-    def number(self, left: int, spent: int, xp: Namespace, **params: Any) -> float:
-        """The formula, of Python's integers, and ready parameters that are Python's too."""
-        return self.curve(left, spent, left + spent, xp, **params)
+    def _number(self, left: int, spent: int, xp: Namespace, **params: Any) -> Any:
+        return self.formula(left, spent, xp, **self.place(params, left + spent, spent, xp))
 
     def bound(self, params: dict[str, Any]) -> Callable[[Any, Any], Any]:
         """The function of (t, T) with parameters that are checked."""
         ready = self.ready(params)
-        number = partial(self.number if self.budget else self.formula, **ready)
+        number = partial(self.number, **ready)
         short = not any(map(is_array, params.values()))
 
         def function(t: Any, T: Any) -> Any:
-            if t.__class__ is int is T.__class__ and 0 <= t < T < BEYOND and short:
-                return number(T - t, t, math)
+            if t.__class__ is int is T.__class__ and 0 <= t < T and short:
+                try:
+                    return number(T - t, t, math)
+                except OverflowError:  # Integers that have no float.
+                    pass
             return self.value(t, T, params, ready)
 
         return function
@@ -152,7 +160,7 @@ class ProfileDoor(Door):
         if is_long(t, T, *params.values()):
             return blockwise(partial(self.value, params=params, ready=ready), t, T)
         numbers = {name: v for name, v in params.items() if isinstance(self.declared[name], Range)}
-        t = t if self.budget else floats_if_exact(t, T)
+        t = t if self.placed else floats_if_exact(t, T)
         left, spent, T, xp, numbers = measure(t, T, numbers)
         return self.curve(left, spent, T, xp, **(ready | numbers))
 
@@ -164,8 +172,9 @@ class ProfileDoor(Door):
             declared = self.declared[name]
             if isinstance(declared, Range) and is_array(value):
                 params[name] = declared.nearest(alike(value, as_float(spent, xp), xp), xp)
-        if self.budget:
-            params["T"] = T
+        if self.placed:
+            spent = last_step(spent, xp)
+            params = self.place(params, T, spent, xp)
         return self.formula(left, spent, xp, **params)
 
 
@@ -184,11 +193,11 @@ class SamplingDoor(Door):
     def bound(self, params: dict[str, Any]) -> Callable[[Any, Any], Any]:
         """The function of (t, T) with parameters that are checked."""
         ready = self.ready(params)
-        rule = partial(self.formula, **ready)
+        rule: Callable[..., Any] = partial(self.read, **ready)
         short = not any(map(is_array, params.values()))
 
         def function(t: Any, T: Any) -> Any:
-            if t.__class__ is int is T.__class__ and 0 <= t <= T < BEYOND and T > 0 and short:
+            if t.__class__ is int is T.__class__ and 0 <= t <= T > 0 and short:
                 return rule(t, T, math)
             return self.value(t, T, params, ready)
 
@@ -203,36 +212,42 @@ class SamplingDoor(Door):
             return t if t.__class__ is Moment else where(t == t, t, T, xp)
         t = last_step(t, xp)
         _, spent, T = split(t, T, xp)
-        read = self.formula(spent, T, xp, **ready)
+        read = self.read(spent, T, xp, **ready)
         return where(t < read, t, read, xp)
+
+    def read(self, spent: Real, T: Real, xp: Namespace, **ready: Any) -> Real:
+        """The formula, of numbers that are in order, and ready parameters."""
+        if self.placed:
+            ready = self.place(ready, T, spent, xp)
+        return self.formula(spent, T, xp, **ready)
 
 
 Formula = Callable[Concatenate[Any, Any, Namespace, P], Any]
 
 
-def profile(
-    *, integers: bool = False, budget: bool = False, **declared: Declared
-) -> Callable[[Formula[P]], Function[P]]:
+def profile(*, integers: bool = False, **declared: Declared) -> Callable[[Formula[P]], Function[P]]:
     """Make a profile (t, T, *, params) -> factor of its formula.
 
     Args:
         integers: Whether the formula takes whole steps as integers, and moments between them as
             `Moment`, for the digits that those have; else it gets floats.
-        budget: Whether the formula takes the budget itself, too, as T.
         **declared: What each parameter may be.
     """
 
     def decorate(formula: Formula[P]) -> Function[P]:
-        door = ProfileDoor(formula, declared, integers, budget)
-        number = door.number if budget else door.formula
+        door = ProfileDoor(formula, declared, integers)
+        number = door.number
         simple = partial(_missing, door) if door.required else number
 
         def function(t: Any, T: Any, **params: Any) -> Any:
-            if t.__class__ is int is T.__class__ and 0 <= t < T < BEYOND:
-                if not params:
-                    return simple(T - t, t, math)
-                if door.check(params):
-                    return number(T - t, t, math, **door.ready(params))
+            if t.__class__ is int is T.__class__ and 0 <= t < T:
+                try:
+                    if not params:
+                        return simple(T - t, t, math)
+                    if door.check(params):
+                        return number(T - t, t, math, **door.ready(params))
+                except OverflowError:  # Integers that have no float.
+                    pass
             door.check(params)
             return door.value(t, T, params, door.ready(params))
 
@@ -241,9 +256,7 @@ def profile(
     return decorate
 
 
-def sampling(
-    *, always: bool = False, **declared: Declared
-) -> Callable[[Formula[P]], Function[P]]:
+def sampling(*, always: bool = False, **declared: Declared) -> Callable[[Formula[P]], Function[P]]:
     """Make a sampling (t, T, *, params) -> t' of its formula.
 
     Args:
@@ -255,10 +268,9 @@ def sampling(
         door = SamplingDoor(formula, declared, always)
 
         def function(t: Any, T: Any, **params: Any) -> Any:
-            if t.__class__ is int is T.__class__ and 0 <= t <= T < BEYOND and T > 0:
-                if door.check(params):
-                    return door.formula(t, T, math, **door.ready(params))
-            door.check(params)
+            numbers = door.check(params)
+            if t.__class__ is int is T.__class__ and 0 <= t <= T > 0 and numbers:
+                return door.read(t, T, math, **door.ready(params))
             return door.value(t, T, params, door.ready(params))
 
         return cast(Function[P], door.opened(function))

@@ -37,12 +37,15 @@ class Timed(Value):
         @overload
         def __call__(self, t: Number, T: Number) -> float: ...
         @overload
-        def __call__(self, t: np.ndarray[Any, Any], T: Any) -> np.ndarray[Any, np.dtype[np.floating[Any]]]: ...
+        def __call__(
+            self, t: np.ndarray[Any, Any], T: Any
+        ) -> np.ndarray[Any, np.dtype[np.floating[Any]]]: ...
         @overload
         def __call__(self, t: A, T: Any) -> A: ...
         @overload
         def __call__(self, t: Number, T: A) -> A: ...
-        def __call__(self, t: Any, T: Any) -> Any: ...
+        def __call__(self, t: Any, T: Any) -> Any:
+            """The value when t of a budget of T is spent."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -68,6 +71,7 @@ class Bound(Timed):
 
     function: Function
     params: Mapping[str, Any]
+    _call: Function
 
     def __init__(self, function: Function, params: Mapping[str, Any]) -> None:
         check_callable("function", function)
@@ -152,6 +156,17 @@ def is_profile(function: Any) -> bool:
     return isinstance(door_of(function), ProfileDoor)
 
 
+def is_continuous(function: Any) -> bool:
+    """Whether a profile's formula takes floats for a moment between steps, or a sampling is always.
+
+    Those that know only whole steps, and values, need to be told of a `Moment` as such.
+    """
+    door = door_of(function)
+    if isinstance(door, SamplingDoor):
+        return door.always
+    return isinstance(door, ProfileDoor) and not door.placed
+
+
 def takes_moments(function: Any) -> bool:
     """Whether a function takes a `Moment` for t: this library's own do."""
     return is_profile(function) or is_sampling(function)
@@ -187,7 +202,7 @@ def number_curve_of(profile: Function, sampling: Function = every_step) -> Numbe
     """The same for Python's integers."""
     door = door_of(profile)
     if isinstance(door, ProfileDoor) and not (isinstance(profile, Bound) and profile._arrays):
-        formula = door.number if door.budget else door.formula
+        formula = door.number
         params = door.ready(dict(profile.params)) if isinstance(profile, Bound) else {}
         curve: NumberCurve = partial(formula, **params) if params else formula
         if door.required and not params:
@@ -210,7 +225,7 @@ def _rule_of(sampling: Function) -> Function:
     if not isinstance(door, SamplingDoor):
         return partial(_read, taking_moments(sampling))
     params = door.ready(dict(sampling.params)) if isinstance(sampling, Bound) else {}
-    return partial(_ruled, partial(door.formula, **params))
+    return partial(_ruled, partial(door.read, **params))
 
 
 def _ruled(rule: Function, spent: Time, T: Real, xp: Namespace) -> Any:
@@ -258,9 +273,7 @@ def check_called(name: str, function: Function, given: Mapping[str, Any] | None 
                 f"{name} must be bound to a value of {', '.join(missing)}: "
                 f"bind({name_of(function)}, {missing[0]}=...); got {name_of(function)}"
             ) from None
-        raise ValueError(
-            f"{name} must be a function of (t, T); got {shown(function)}"
-        ) from None
+        raise ValueError(f"{name} must be a function of (t, T); got {shown(function)}") from None
 
 
 def _check_parameters(function: Function, params: Mapping[str, Any]) -> None:

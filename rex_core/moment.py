@@ -1,7 +1,7 @@
 """A moment between two steps, with the digits of what is left and of what is spent."""
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Moment:
         return f"Moment({self.whole!r}, {self.part!r})"
 
 
-Time = Real | Moment  # What t may be within the library.
+Time: TypeAlias = Any  # What t may be within the library: a Real or a Moment.
 
 
 def parts(value: Time) -> tuple[Real, Real]:
@@ -64,7 +64,9 @@ def where(condition: Any, a: Time, b: Time, xp: Namespace) -> Time:
         return a if condition else b
     if Moment in (a.__class__, b.__class__):
         (a, a_part), (b, b_part) = parts(a), parts(b)
-        return Moment(arrays.where(condition, a, b, xp), arrays.where(condition, a_part, b_part, xp))
+        return Moment(
+            arrays.where(condition, a, b, xp), arrays.where(condition, a_part, b_part, xp)
+        )
     return arrays.where(condition, a, b, xp)
 
 
@@ -92,5 +94,3 @@ def as_float(value: Time, xp: Namespace) -> Real:
     if xp is not math and not is_number(value) and is_integer(value, xp):
         return xp.astype(value, arrays.default_dtypes(xp)["real floating"])
     return value
-
-

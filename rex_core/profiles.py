@@ -20,9 +20,9 @@ import math
 from collections.abc import Sequence
 
 from rex_core.arrays import Namespace, Number, Real, is_integer, is_number
-from rex_core.boundary import Milestone, Milestones, places
+from rex_core.boundary import Milestone, Milestones
 from rex_core.door import profile
-from rex_core.moment import Time, as_float, last_step, parts, where
+from rex_core.moment import Time, as_float, parts, where
 from rex_core.progress import floor, product, quotient, ratio, share, total
 from rex_core.ranges import SHARE_OR_ALL, Range
 from rex_core.table import Table, looked_up
@@ -270,15 +270,15 @@ def logarithmic(left: Time, spent: Time, xp: Namespace) -> Real:
 
 @profile(lower=Range(-40, 40), upper=Range(-40, 40))
 def tanh(left: Time, spent: Time, xp: Namespace, *, lower: Real = -7.0, upper: Real = 3.0) -> Real:
-    """Hyperbolic tangent decay: ½(1 - tanh(lower + (upper - lower)·t/T)).
+    """Hyperbolic tangent decay: ½(1 - tanh z), with z = lower + (upper - lower)·t/T.
 
     It starts a little below 1 and ends a little above 0.
 
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
-        lower: The argument at t = 0, in [-40, 40]; any shape that broadcasts with t.
-        upper: The argument at t = T, in [-40, 40]; any shape that broadcasts with t.
+        lower: z at t = 0, in [-40, 40]; any shape that broadcasts with t.
+        upper: z at t = T, in [-40, 40]; any shape that broadcasts with t.
 
     Returns:
         The factor, in [0, 1].
@@ -296,7 +296,7 @@ def tanh(left: Time, spent: Time, xp: Namespace, *, lower: Real = -7.0, upper: R
     return 1.0 / (1.0 + xp.exp(2.0 * point))
 
 
-@profile(integers=True, budget=True, milestones=Milestones(), factor=SHARE_OR_ALL)
+@profile(integers=True, milestones=Milestones(), factor=SHARE_OR_ALL)
 def step(
     left: Time,
     spent: Time,
@@ -304,7 +304,6 @@ def step(
     *,
     milestones: Sequence[Milestone] = (0.5, 0.75),
     factor: Real = 0.1,
-    **budget: Real,
 ) -> Real:
     """Step decay: factor to the power of the number of milestones passed.
 
@@ -329,9 +328,8 @@ def step(
 
     Source: arXiv 2107.04197 (REX), which runs the defaults.
     """
-    spent = last_step(spent, xp)
     value = as_float(0 * spent, xp) + 1.0
-    for passed, place in enumerate(places(milestones, budget["T"], spent, xp), start=1):
+    for passed, place in enumerate(milestones, start=1):
         value = where(spent >= place, 1.0 * factor**passed, value, xp)
     return value
 
@@ -395,9 +393,8 @@ def constant(left: Time, spent: Time, xp: Namespace) -> Real:
     return 0 * left + 1.0
 
 
-
 def _fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
-    """r = left/T, or 1 - (t/T)^k with k-decay."""
+    """R = left/T, or 1 - (t/T)^k with k-decay."""
     rest = share(left, spent, xp)
     if _is_one(k):
         return rest
@@ -408,7 +405,7 @@ def _fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
 
 
 def _is_one(exponent: Real) -> bool:
-    return is_number(exponent) and exponent == 1
+    return exponent.__class__ is float and exponent == 1.0
 
 
 def _raised(base: Real, power: Real, xp: Namespace) -> Real:

@@ -35,7 +35,6 @@ from rex_core.ranges import ANY, POSITIVE
 
 GRID = 2**14
 BLOCK = 2**13  # So many values, and what is worked out from them, stay in a core's cache.
-BEYOND = 2**1023  # Where integers have no float.
 
 Params = Mapping[str, Real]
 
@@ -220,6 +219,8 @@ def quotient(part: Time, rest: Time, xp: Namespace) -> tuple[Real, Real]:
 
 def share(part: Time, rest: Time, xp: Namespace) -> Real:
     """`ratio`, rounded once from integers."""
+    if xp is math and part.__class__ is not Moment:
+        return part / (part + rest)
     if xp is math or not is_integer(parts(part)[0], xp):
         return ratio(part, rest, xp)
     coarse, fine = quotient(part, rest, xp)

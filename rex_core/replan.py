@@ -49,7 +49,8 @@ class Replan(Timed):
             If t is an array, such a function is called with integers and with floats.
         t0: When the budget changed, in [0, T0), in the unit of t; any shape.
         T0: The budget before that, > 0; any shape.
-        decay_now: Whether the decay starts at t0, for a `Schedule`, or a `Clamp` or `Replan` of one.
+        decay_now: Whether the decay starts at t0. For a `Schedule`, or a `Clamp` or `Replan` of
+            one.
 
     Raises:
         ValueError: A value out of range; decay_now in a warmup, or for a schedule of another kind;
@@ -70,6 +71,8 @@ class Replan(Timed):
     t0: Real
     T0: Real
     decay_now: bool
+    _planned: Function
+    _short: bool
 
     def __init__(self, schedule: Any, t0: Real, T0: Real, *, decay_now: bool = False) -> None:
         schedule = checked_function("schedule", schedule)

@@ -7,14 +7,15 @@ profile. After the budget the last read within it stays. Before it nothing has b
 A read at a share p of the budget happens at the first step t with t >= p·T, computed exactly for
 integers: 0.7 of 10 is step 7, whatever binary floats say. (If t or T is a float, it happens at p·T
 itself.) p is the ratio of smallest denominator that rounds to the float given, 1/3 included. That
-is exact up to a denominator of 2^26, and so for seven decimals; beyond, p is the nearest such ratio.
+is exact up to a denominator of 2^26, and so for seven decimals. Beyond, p is the nearest such
+ratio.
 """
 
 import math
 from collections.abc import Sequence
 
 from rex_core.arrays import Namespace, Real, alike, check_limits, is_integer, limits
-from rex_core.boundary import Boundary, Milestone, Milestones, Share, ceil_share, last_place, places
+from rex_core.boundary import Milestone, Milestones, Share, ceil_share
 from rex_core.door import sampling
 from rex_core.moment import as_float, clamp, where
 from rex_core.progress import floor, nudge
@@ -75,7 +76,7 @@ def every(spent: Real, T: Real, xp: Namespace, *, steps: Real) -> Real:
 
 
 @sampling(fraction=Share())
-def every_fraction(spent: Real, T: Real, xp: Namespace, *, fraction: Boundary) -> Real:
+def every_fraction(spent: Real, T: Real, xp: Namespace, *, fraction: Real) -> Real:
     """Read every so large a fraction of the budget: t' is the last ⌈k·fraction·T⌉ <= t, k integer.
 
     Args:
@@ -139,7 +140,10 @@ def at(spent: Real, T: Real, xp: Namespace, *, milestones: Sequence[Milestone]) 
 
     Source: arXiv 2107.04197 (REX), Table 2 (50-75, 33-66, 25-50-75).
     """
-    return last_place(places(milestones, T, spent, xp), spent, xp)
+    read = 0 * spent
+    for place in milestones:
+        read = where(spent >= place, place, read, xp)
+    return read
 
 
 SAMPLINGS = every_step, every, every_fraction, at

@@ -17,10 +17,19 @@ from rex_core.arrays import (
     whole_steps,
 )
 from rex_core.boundary import Boundary, meant_sum
-from rex_core.functions import Function, Timed, curve_of, door_of, number_curve_of
-from rex_core.moment import as_float, clamp, last_step, less, minus, where
+from rex_core.door import Curve
+from rex_core.functions import (
+    Function,
+    NumberCurve,
+    Timed,
+    curve_of,
+    door_of,
+    is_continuous,
+    number_curve_of,
+)
+from rex_core.moment import Moment, as_float, clamp, last_step, less, minus, where
 from rex_core.profiles import linear, rex
-from rex_core.progress import BEYOND, blockwise, is_long, split, unify
+from rex_core.progress import blockwise, is_long, split, unify
 from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, Range, check_names
 from rex_core.sampling import every_step
 from rex_core.spec import checked_function
@@ -33,7 +42,16 @@ _SHARES = {"warmup": SHARE, "hold": SHARE, "decay": Range(0, 1, "(]")}
 
 # What people call these settings elsewhere.
 _GUESSES = {
-    "peak_value": ("lr", "peak", "peak_lr", "max_lr", "lr_max", "learning_rate", "base_lr", "eta_max"),
+    "peak_value": (
+        "lr",
+        "peak",
+        "peak_lr",
+        "max_lr",
+        "lr_max",
+        "learning_rate",
+        "base_lr",
+        "eta_max",
+    ),
     "end_value": ("end", "floor", "end_lr", "min_lr", "lr_min", "final_lr", "eta_min", "alpha"),
     "init_value": ("init_lr", "warmup_init_lr", "warmup_start_lr", "start_lr", "warmup_lr"),
     "warmup_steps": ("warmup", "num_warmup_steps", "warmup_iters", "warmup_t"),
@@ -75,8 +93,8 @@ class Schedule(Timed):
         hold_ratio: s - w as a share of T, in [0, 1): the decay starts at the first step t with t >=
             (warmup_ratio + hold_ratio)·T, or warmup_steps after the first with t >= hold_ratio·T.
         decay_steps: T - s, > 0, in the unit of t; any shape. 2000: the last 2000 steps, at every T.
-        decay_ratio: T - s as a share of T, in (0, 1]: the decay starts at the first step t with t >=
-            (1 - decay_ratio)·T.
+        decay_ratio: T - s as a share of T, in (0, 1]: the decay starts at the first step t with
+            t >= (1 - decay_ratio)·T.
 
     Raises:
         ValueError: A value out of range; steps and ratio given for one phase, or hold and decay;
@@ -107,6 +125,16 @@ class Schedule(Timed):
     hold_ratio: Real
     decay_steps: Real
     decay_ratio: Real
+    _warmup: Boundary
+    _start: Boundary
+    _short: bool  # Whether Python's integers may take the short way.
+    _last: tuple[int | None, int, int]  # A budget, and where its warmup and hold end.
+    _continuous: bool  # Whether moments between steps may, too.
+    _long: bool  # Whether NumPy's long arrays go in blocks.
+    _rise_number: NumberCurve
+    _fall_number: NumberCurve
+    _rise: Curve
+    _fall: Curve
 
     def __init__(
         self,
@@ -189,6 +217,8 @@ class Schedule(Timed):
             _warmup=warmup,
             _start=start,
             _short=short,
+            _last=(None, 0, 0),
+            _continuous=short and all(map(is_continuous, functions)),
             _long=own and not self._arrays,
             _rise_number=number_curve_of(self.warmup_profile),
             _fall_number=number_curve_of(self.profile, self.sampling),
@@ -197,20 +227,45 @@ class Schedule(Timed):
         )
 
     def _value(self, t: Any, T: Any) -> Any:
-        if not (t.__class__ is int is T.__class__ and self._short and 0 < T < BEYOND):
+        if not (t.__class__ is int is T.__class__ and self._short and T > 0):
+            if t.__class__ is Moment and t.whole.__class__ is int and self._continuous:
+                return self._between_steps(t, T)
             return self._of_arrays(t, T)
+        budget, warmup, start = self._last
+        if budget != T:
+            warmup, start = self._ends(T)
+        if t < 0:
+            t = 0
+        try:
+            if t < warmup:
+                factor = self._rise_number(t, warmup - t, math)
+                return self.peak_value * factor + self.init_value * (1.0 - factor)
+            t = start if t < start else t if t < T else T
+            factor = self._fall_number(T - t, t - start, math)
+            return self.peak_value * factor + self.end_value * (1.0 - factor)
+        except OverflowError:  # Integers that have no float.
+            return self._of_arrays(t, T)
+
+    def _ends(self, T: int) -> tuple[int, int]:
+        """Where warmup and hold end, of Python's integers; remembered until T changes."""
         warmup = start = self._warmup.of(T)
         if self._start is not self._warmup:
             start = self._start.of(T)
         if not warmup <= start < T:
             raise self._no_decay(warmup, start, T)
-        if t < 0:
-            t = 0
-        if t < warmup:
-            factor = self._rise_number(t, warmup - t, math)
+        self.__dict__["_last"] = T, warmup, start
+        return warmup, start
+
+    def _between_steps(self, t: Moment, T: int) -> Any:
+        """The value of Python's numbers within the budget, between two whole steps."""
+        warmup, start = self._ends(T)
+        whole, part = t.whole, t.part
+        if whole - warmup < -part:
+            factor = self._rise_number(whole + part, warmup - whole - part, math)
             return self.peak_value * factor + self.init_value * (1.0 - factor)
-        t = start if t < start else t if t < T else T
-        factor = self._fall_number(T - t, t - start, math)
+        if whole - start < -part:
+            return 1.0 * self.peak_value
+        factor = self._fall_number(T - whole - part, whole - start + part, math)
         return self.peak_value * factor + self.end_value * (1.0 - factor)
 
     def _of_arrays(self, t: Any, T: Any, **changed: Real) -> Any:
@@ -283,8 +338,8 @@ class Schedule(Timed):
                 f"{shown(start)} of T = {shown(T)}"
             )
         return ValueError(
-            f"{' + '.join(given)} must end before T, the budget or its share in a Join or Restarts; "
-            f"got an end at {shown(start)} of T = {shown(T)}"
+            f"{' + '.join(given)} must end before T, the budget or its share in a Join or "
+            f"Restarts; got an end at {shown(start)} of T = {shown(T)}"
         )
 
 

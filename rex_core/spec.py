@@ -196,7 +196,9 @@ def _decode(name: str, data: Any) -> Any:
     if isinstance(data, str):
         return named(name, data)
     if not isinstance(data, Mapping):
-        raise ValueError(f"{name} must be a dictionary or the name of a function; got {shown(data)}")
+        raise ValueError(
+            f"{name} must be a dictionary or the name of a function; got {shown(data)}"
+        )
     for key in data:
         if not isinstance(key, str):
             raise ValueError(f"keys must be strings; got {shown(key)}")

@@ -27,7 +27,8 @@ class Table:
         """Raise the ValueError of all declarations; True, since values keep Python numbers."""
         table = self._numbers(value)
         if table is not None and table.ndim == 1 and 2 <= table.size <= MAX_VALUES:
-            if table.dtype.kind in "iuf" and np.all(np.isfinite(table)):
+            numbers = table.dtype.kind in "iuf"
+            if numbers and np.all(np.isfinite(table)):
                 return True
         raise ValueError(f"{name} must be {self}; got {shown(value)}")
 
@@ -45,7 +46,11 @@ class Table:
     def _numbers(self, value: Any) -> Array:
         if is_array(value):
             return concrete(value)
-        if not isinstance(value, Sequence) or isinstance(value, str) or True in map(_is_bool, value):
+        if (
+            not isinstance(value, Sequence)
+            or isinstance(value, str)
+            or True in map(_is_bool, value)
+        ):
             return None
         try:
             return np.asarray([*value])

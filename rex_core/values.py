@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -68,13 +69,6 @@ class Value:
         """Work out from the fields what calls need."""
         self.__dict__["_arrays"] = arrays_of(self.contents())
 
-    def __getattr__(self, name: str) -> Any:
-        # Of a value that was `restored`, and then only once it is needed.
-        if name.startswith("__") or "_arrays" in self.__dict__:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self._derive()
-        return getattr(self, name)
-
     def contents(self) -> dict[str, Any]:
         """The fields by their names."""
         return {name: getattr(self, name) for name in self.fields}
@@ -101,7 +95,7 @@ class Value:
             return True
         if type(self) is not type(other) or not isinstance(other, Value):
             return NotImplemented
-        return _key(self.contents()) == _key(other.contents())
+        return bool(_key(self.contents()) == _key(other.contents()))
 
     def __hash__(self) -> int:
         return hash((type(self), *_key(self.contents())))
@@ -130,6 +124,8 @@ def restored(kind: type[V], fields: dict[str, Any]) -> V:
     """A value of fields that are not checked: pytrees carry tracers and placeholders in them."""
     value = object.__new__(kind)
     value.__dict__.update(fields, _depth=1, _size=1)
+    with suppress(TypeError):  # A placeholder is no number, and its value is never called.
+        value._derive()
     return value
 
 

@@ -107,9 +107,7 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return cls(**{**config, "schedule": from_dict(config["schedule"])})
 
 
-def check_budget(
-    schedule: Any, name: str, budget: Any
-) -> tuple[Callable[[Any, Any], Any], int]:
+def check_budget(schedule: Any, name: str, budget: Any) -> tuple[Callable[[Any, Any], Any], int]:
     """The schedule, and the budget as a Python int, which the schedule has accepted."""
     total = STEPS.count(name, budget)
     return check_schedule(schedule, total), total
@@ -122,6 +120,6 @@ def check_schedule(schedule: Any, T: float) -> Callable[[Any, Any], Any]:
             "schedule must be one function of (t, T), for the rate: Keras cannot schedule momentum "
             f"on every backend; got {shown(schedule)}"
         )
-    schedule = checked_schedule("schedule", schedule)
-    tried("schedule", schedule, T)
-    return schedule
+    checked = checked_schedule("schedule", schedule)
+    tried("schedule", checked, T)
+    return checked

@@ -8,7 +8,7 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.accuracy import reference
+from tests.conformance import reference
 from benchmarks.accuracy.frameworks import Rates, Steps
 from benchmarks.accuracy.peers import Peer, milestones
 

@@ -11,7 +11,7 @@ import orbax.checkpoint
 import pytest
 from rex_optax import BudgetedSchedule, replan
 
-from benchmarks.accuracy import reference
+from tests.conformance import reference
 from rex_core import (
     Join,
     Replan,

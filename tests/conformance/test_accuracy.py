@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rex_core
-from benchmarks.accuracy import reference
+from tests.conformance import reference
 from tests.conformance.backends import BACKENDS
 from tests.conformance.test_values import PROFILES, name
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import rex_core
-from benchmarks.accuracy import reference
+from tests.conformance import reference
 from rex_core import Schedule, bind
 from tests.conformance.test_values import PROFILES, SAMPLINGS, name
 

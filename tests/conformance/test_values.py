@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import rex_core
-from benchmarks.accuracy import reference
+from tests.conformance import reference
 from tests.conformance.backends import BACKENDS
 
 THIRD = 1 / 3

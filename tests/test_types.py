@@ -1,0 +1,28 @@
+"""What mypy and pyright see of the public names."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CASES = ROOT / "tests" / "typing" / "what_checkers_see.py"
+
+
+def run(*command):
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_mypy(tmp_path):
+    done = run("mypy", "--strict", "--cache-dir", str(tmp_path), str(CASES))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pyright():
+    if run("pyright", "--version").returncode:
+        pytest.skip("pyright fetches itself from npm when it first runs, and could not")
+    done = run("pyright", "--pythonpath", sys.executable, str(CASES))
+    assert done.returncode == 0, done.stdout + done.stderr
