@@ -61,7 +61,8 @@ def standard(value: Any) -> Any:
         if dtype.kind == "V" and dtype.type is not np.void:
             return value.astype(np.float32)
         if dtype.kind == "f" and dtype.itemsize > 8:
-            return value.astype(np.float64)
+            with np.errstate(over="ignore"):  # What is beyond float64 is refused as infinite.
+                return value.astype(np.float64)
         if not dtype.isnative:
             return value.astype(dtype.newbyteorder("="))
     elif is_torch(value) and str(value.dtype) in ("torch.uint16", "torch.uint32", "torch.uint64"):
@@ -166,6 +167,7 @@ def is_integer(value: Real, xp: Namespace) -> bool:
 
 def converted(value: Real, dtype: Any, device: Any, xp: Namespace) -> Array:
     """The value as an array of the namespace, of this dtype."""
+    value = standard(value)
     if is_number(value) or isinstance(value, NUMPY):
         return xp.asarray(value, dtype=dtype, device=device)
     unsigned = not is_torch(value) and xp.isdtype(value.dtype, "unsigned integer")
@@ -180,6 +182,17 @@ def alike(value: Real, array: Array, xp: Namespace) -> Real:
     if is_number(value):
         return value
     return converted(value, array.dtype, array.device if is_torch(array) else None, xp)
+
+
+def widened(value: Real) -> Real:
+    """The value in a dtype in which sums and differences of steps and shares do not wrap."""
+    if is_number(value):
+        return value
+    value = standard(value)
+    xp = namespace(value)
+    if is_integer(value, xp):
+        return xp.astype(value, default_dtypes(xp)["integral"])
+    return value if xp.finfo(value.dtype).bits >= 32 else xp.astype(value, xp.float32)
 
 
 def where(condition: Any, a: Real, b: Real, xp: Namespace) -> Real:

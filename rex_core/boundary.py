@@ -25,6 +25,7 @@ from rex_core.arrays import (
     is_number,
     python_number,
     shown,
+    widened,
 )
 from rex_core.moment import as_float
 from rex_core.progress import nudge
@@ -110,7 +111,7 @@ class Boundary:
 
     def __init__(self, steps: Real = 0, *shares: Real) -> None:
         self.steps = steps
-        self.share = sum(float(s) if isinstance(s, Fraction) else s for s in shares)
+        self.share = sum(float(s) if isinstance(s, Fraction) else widened(s) for s in shares)
         self.ratio: tuple[Any, Any] | None = None  # Numerator and denominator, if known.
         exact = meant_sum(*shares)
         if isinstance(exact, Fraction):
@@ -148,10 +149,10 @@ class Boundary:
             point = xp.astype(point, default_dtypes(xp)["integral"])
         return steps + point
 
-    def times(self, count: Array) -> "Boundary":
+    def times(self, count: Real, xp: Namespace) -> "Boundary":
         """So many times its share, of floats."""
         many = Boundary()
-        many.share = self.share * count
+        many.share = (self.share if xp is math else alike(self.share, count, xp)) * count
         many.ratio = None if self.ratio is None else (self.ratio[0] * count, self.ratio[1])
         return many
 

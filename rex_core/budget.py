@@ -97,7 +97,7 @@ def total_steps(
         needed = name in (unit, size_name, batch_name)
         if needed is (value is None):
             verb = "given" if needed else "left out"
-            raise ValueError(f"{name} must be {verb} with {unit}; got {value!r}")
+            raise ValueError(f"{name} must be {verb} with {unit}; got {shown(value)}")
     if not isinstance(drop_last, bool):
         raise ValueError(f"drop_last must be True or False; got {shown(drop_last)}")
     accumulation = COUNT.count("accumulation", accumulation)

@@ -1,5 +1,6 @@
 """Schedules made of schedules: one after the other, again and again, multiplied, kept in bounds."""
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -9,6 +10,7 @@ import numpy as np
 
 from rex_core.arrays import (
     Real,
+    alike,
     concrete,
     everywhere,
     is_integer,
@@ -189,7 +191,9 @@ class Restarts(Timed):
         own = minus(t, start, xp), end - start
         if self._same or not isinstance(self.schedule, Schedule):
             return self._function(*own)
-        return self.schedule._of_arrays(*own, peak_value=self.schedule.peak_value * scale)
+        peak = self.schedule.peak_value
+        peak = peak if xp is math else alike(peak, scale, xp)
+        return self.schedule._of_arrays(*own, peak_value=peak * scale)
 
 
 class Product(Timed):

@@ -13,14 +13,16 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
 
-from rex_core.arrays import Namespace, Number, Real, alike, is_array
+from rex_core.arrays import Array, Namespace, Number, Real, alike, is_array, namespace
 from rex_core.boundary import Milestones, places
 from rex_core.moment import Moment, Time, as_float, last_step, where
 from rex_core.progress import (
     blockwise,
     floats_if_exact,
     is_long,
+    is_plain,
     measure,
+    spent_blocks,
     split,
     unify,
 )
@@ -158,11 +160,26 @@ class ProfileDoor(Door):
     def value(self, t: Time, T: Real, params: dict[str, Any], ready: dict[str, Any]) -> Real:
         """The factor at any t and T."""
         if is_long(t, T, *params.values()):
-            return blockwise(partial(self.value, params=params, ready=ready), t, T)
+            if is_plain(t, T):
+                return blockwise(self._long(t, T, ready), t)
+            return blockwise(lambda block: self.value(block, T, params, ready), t)
         numbers = {name: v for name, v in params.items() if isinstance(self.declared[name], Range)}
         t = t if self.placed else floats_if_exact(t, T)
         left, spent, T, xp, numbers = measure(t, T, numbers)
         return self.curve(left, spent, T, xp, **(ready | numbers))
+
+    def _long(self, t: Array, T: Real, ready: dict[str, Any]) -> Callable[[Array], Array]:
+        """The factor of a block of a long array, all of which is checked once."""
+        spent_of, xp = spent_blocks(t, T), namespace(t)
+        if self.placed:
+            T = float(T) if t.dtype.kind == "f" else T
+            ready = self.place(ready, T, t, xp)
+
+        def factors(block: Array) -> Array:
+            spent = spent_of(block)
+            return self.formula(T - spent, spent, xp, **ready)
+
+        return factors
 
     def curve(self, left: Time, spent: Time, T: Real, xp: Namespace, **params: Any) -> Real:
         """The formula, of numbers that `measure` has brought in order, and ready parameters."""
@@ -206,7 +223,7 @@ class SamplingDoor(Door):
     def value(self, t: Time, T: Real, params: dict[str, Any], ready: dict[str, Any]) -> Time:
         """The moment of the last read at any t and T; t itself before the budget."""
         if is_long(t, T, *params.values()):
-            return blockwise(partial(self.value, params=params, ready=ready), t, T)
+            return blockwise(lambda block: self.value(block, T, params, ready), t)
         t, T, xp, _ = unify(t, T, others=[v for v in params.values() if is_array(v)])
         if self.always:
             return t if t.__class__ is Moment else where(t == t, t, T, xp)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from rex_core import profiles, sampling
 from rex_core.arrays import Namespace, Number, Real, is_number, namespace, python_number, shown
 from rex_core.door import A, Curve, Door, ProfileDoor, SamplingDoor
 from rex_core.moment import Moment, Time, last_step, minus, where
-from rex_core.profiles import PROFILES
 from rex_core.ranges import check_names
-from rex_core.sampling import SAMPLINGS, every_step
+from rex_core.sampling import every_step
 from rex_core.values import Value, name_of, text
 
 if TYPE_CHECKING:
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 NumberCurve = Callable[[int, int, Namespace], float]  # (left, spent, math) -> factor
 
-FUNCTIONS: dict[str, Function] = {f.__name__: f for f in (*PROFILES, *SAMPLINGS)}
+FUNCTIONS: dict[str, Function] = {
+    name: function
+    for module in (profiles, sampling)
+    for name, function in vars(module).items()
+    if isinstance(getattr(function, "door", None), Door)
+}
 PRESETS: dict[str, Function] = {}
 
 

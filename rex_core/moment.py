@@ -46,7 +46,8 @@ def less(a: Time, b: Time) -> Any:
     if Moment not in (a.__class__, b.__class__):
         return a < b
     (a, a_part), (b, b_part) = parts(a), parts(b)
-    return a - b < b_part - a_part
+    steps, part = a - b, b_part - a_part  # Integers, and a float in [-1, 1]: no library's mix.
+    return (steps < -1) | ((steps == -1) & (part > -1)) | ((steps == 0) & (part > 0))
 
 
 def minus(a: Time, b: Time, xp: Namespace) -> Time:

@@ -294,5 +294,6 @@ def _dtypes(xp: Namespace, *arrays: Any) -> tuple[Any, Any]:
     """The dtypes of metrics and of counts."""
     defaults = default_dtypes(xp)
     floats = [array for array in arrays if xp.isdtype(array.dtype, "real floating")]
-    real = xp.result_type(*floats) if floats else defaults["real floating"]
+    widths = {xp.finfo(array.dtype).bits: array.dtype for array in floats}
+    real = widths[max(widths)] if widths else defaults["real floating"]
     return real if xp.finfo(real).bits >= 32 else xp.float32, defaults["integral"]

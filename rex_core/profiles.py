@@ -23,7 +23,8 @@ from rex_core.arrays import Namespace, Number, Real, is_integer, is_number
 from rex_core.boundary import Milestone, Milestones
 from rex_core.door import profile
 from rex_core.moment import Time, as_float, parts, where
-from rex_core.progress import floor, product, quotient, ratio, share, total
+from rex_core.powers import exp_of, fraction_left, is_one, raised
+from rex_core.progress import floor, product, ratio, total
 from rex_core.ranges import SHARE_OR_ALL, Range
 from rex_core.table import Table, looked_up
 
@@ -112,9 +113,9 @@ def cosine(left: Time, spent: Time, xp: Namespace, *, power: Real = 1.0, k: Real
     arXiv 1608.03983, equation 5, without restarts; k, Zhang, Li, "k-decay: A New Method for
     Learning Rate Schedule", arXiv 2004.05909.
     """
-    sine = xp.sin(_QUARTER_TURN * _fraction_left(left, spent, xp, k))
+    sine = xp.sin(_QUARTER_TURN * fraction_left(left, spent, xp, k))
     factor = sine * sine
-    return factor if _is_one(power) else _raised(factor, power, xp)
+    return factor if is_one(power) else raised(factor, power, xp)
 
 
 @profile(integers=True, gamma=Range(0, 1e30))
@@ -138,7 +139,7 @@ def exponential(left: Time, spent: Time, xp: Namespace, *, gamma: Real = 3.0) ->
 
     Source: arXiv 2107.04197 (REX), which runs γ = 3.
     """
-    return _exp(spent, left, xp, gamma)
+    return exp_of(spent, left, xp, gamma)
 
 
 @profile(integers=True, ratio=Range(1e-30, 1e30))
@@ -163,7 +164,7 @@ def geometric(left: Time, spent: Time, xp: Namespace, *, ratio: Real) -> Real:
     range test, there with a linear rise).
     """
     logarithm = math.log(ratio) if is_number(ratio) else xp.log(ratio)
-    return _exp(spent, left, xp, -logarithm)
+    return exp_of(spent, left, xp, -logarithm)
 
 
 @profile(integers=True, power=_POWER, k=_K_DECAY)
@@ -190,7 +191,7 @@ def polynomial(left: Time, spent: Time, xp: Namespace, *, power: Real = 2.0, k: 
     Source: Chen et al., "DeepLab", arXiv 1606.00915 ("poly" with power 0.9); k,
     arXiv 2004.05909.
     """
-    return _raised(_fraction_left(left, spent, xp, k), power, xp)
+    return raised(fraction_left(left, spent, xp, k), power, xp)
 
 
 @profile()
@@ -213,8 +214,9 @@ def one_minus_sqrt(left: Time, spent: Time, xp: Namespace) -> Real:
     Source: Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
     Durations", NeurIPS 2024, arXiv 2405.18392.
     """
-    root = xp.sqrt(where(spent > 0, spent / (left + spent), 1.0, xp))  # √0 has no slope.
-    return left / (left + spent) / (1.0 + where(spent > 0, root, 0.0, xp))
+    # √0 has no slope. What is added is the smallest that float32 has, and less than a rounding.
+    root = xp.sqrt(spent / (left + spent) + 2e-38)
+    return left / (left + spent) / (1.0 + root)
 
 
 @profile(timescale=Range(0, 1e30, "(]"))
@@ -391,57 +393,3 @@ def constant(left: Time, spent: Time, xp: Namespace) -> Real:
     Source: arXiv 2107.04197 (REX), "no schedule".
     """
     return 0 * left + 1.0
-
-
-def _fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
-    """R = left/T, or 1 - (t/T)^k with k-decay."""
-    rest = share(left, spent, xp)
-    if _is_one(k):
-        return rest
-    # Of log(t/T), the digits of the smaller of the two shares.
-    few = xp.log1p(-where(rest < 0.25, rest, 0.0, xp))
-    many = xp.log(where((rest >= 0.25) & (rest < 1), share(spent, left, xp), 1.0, xp))
-    return where(rest < 1, -xp.expm1(k * (few + many)), 1.0, xp)
-
-
-def _is_one(exponent: Real) -> bool:
-    return exponent.__class__ is float and exponent == 1.0
-
-
-def _raised(base: Real, power: Real, xp: Namespace) -> Real:
-    """base^power for a base in [0, 1]."""
-    if is_number(power) and power == 2:
-        return base * base
-    some = where(base > 0, base, 1.0, xp)
-    # A power that is no float32 would be rounded to one, and log(r) amplifies that.
-    digits = power % 2.0**-16
-    return where(base > 0, some ** (power - digits) * some**digits, 0.0, xp)
-
-
-def _exp(part: Time, rest: Time, xp: Namespace, gamma: Real) -> Real:
-    """exp(-γ·part/(part + rest))."""
-    coarse, fine = quotient(part, rest, xp)
-    # An error of the exponent is a relative error of the result. whole·coarse is exact and the rest
-    # of the exponent small; expm1, because XLA would merge a product of two exp into one of the
-    # rounded sum. The rest is beyond 60 only where the factor is below exp(-100).
-    whole = floor(gamma + 0.5, xp)
-    small = (whole - gamma) * coarse - gamma * fine
-    factor = xp.exp(-whole * coarse)
-    return factor + factor * xp.expm1(where(small < 60, small, 60.0, xp))
-
-
-PROFILES = (
-    rex,
-    linear,
-    cosine,
-    exponential,
-    geometric,
-    polynomial,
-    one_minus_sqrt,
-    inverse_sqrt,
-    logarithmic,
-    tanh,
-    step,
-    interpolate,
-    constant,
-)

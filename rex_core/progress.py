@@ -34,7 +34,7 @@ from rex_core.moment import Moment, Time, as_float, clamp, minus, parts, where
 from rex_core.ranges import ANY, POSITIVE
 
 GRID = 2**14
-BLOCK = 2**13  # So many values, and what is worked out from them, stay in a core's cache.
+BLOCK = 2**14  # So many values, and what is worked out from them, stay in a core's cache.
 
 Params = Mapping[str, Real]
 
@@ -105,7 +105,7 @@ def _common_dtype(t: Real, T: Real, xp: Namespace) -> Any:
     ]
     floats = [dtype for dtype in dtypes if xp.isdtype(dtype, "real floating")]
     if floats:
-        dtype = xp.result_type(*floats)
+        dtype = max(floats, key=lambda each: xp.finfo(each).bits)
         return dtype if xp.finfo(dtype).bits >= 32 else xp.float32
     kind = "real floating" if isinstance(t, float) or isinstance(T, float) else "integral"
     return default_dtypes(xp)[kind]
@@ -163,19 +163,36 @@ def is_long(t: Any, *others: Any) -> bool:
     return all(not is_array(python_number(value)) for value in others)
 
 
-def blockwise(function: Callable[[Any, Any], Any], t: Array, T: Real) -> Array:
-    """An elementwise function(t, T), block after block, in little more memory than its result.
+def is_plain(t: Array, T: Real) -> bool:
+    """Whether the steps of a long array are floats as exactly as they are integers."""
+    if T.__class__ is int:
+        return (t.dtype.kind in "iu" or t.dtype == np.float64) and 0 < T <= 2**53
+    return t.dtype == np.float64 and T.__class__ is float and FLOAT64[0] <= T <= MAX_FLOAT
+
+
+def blockwise(function: Callable[[Array], Array], t: Array) -> Array:
+    """An elementwise function of t, block after block, in little more memory than its result.
 
     In one go, each operation would read and write all of the values where memory is slow. (A t that
     is not contiguous is copied.)
     """
     steps = t.reshape(-1)
-    first = function(steps[:BLOCK], T)
+    first = function(steps[:BLOCK])
     values = np.empty(steps.shape, first.dtype)
     values[:BLOCK] = first
     for start in range(BLOCK, steps.size, BLOCK):
-        values[start : start + BLOCK] = function(steps[start : start + BLOCK], T)
+        values[start : start + BLOCK] = function(steps[start : start + BLOCK])
     return values.reshape(t.shape)
+
+
+def spent_blocks(t: Array, T: Real) -> Callable[[Array], Array]:
+    """How much is spent in a block of a long array, as floats; the whole array is checked once."""
+    least, most = t.min(), t.max()
+    if not (least >= -MAX_FLOAT and most <= MAX_FLOAT):
+        ANY.check("t", t)
+    if least >= 0 and most <= T:
+        return lambda block: block.astype(np.float64)
+    return lambda block: np.clip(block.astype(np.float64), 0.0, T)
 
 
 def floats_if_exact(t: Time, T: Real) -> Time:

@@ -143,7 +143,7 @@ def check_names(owner: str, given: Mapping[str, Any], accepted: Iterable[str]) -
             nearest = difflib.get_close_matches(str(name), accepted, n=1)
             hint = f" (is {nearest[0]} meant?)" if nearest else ""
             raise ValueError(
-                f"{name} must be a parameter of {owner}, which takes "
+                f"{name:.500} must be a parameter of {owner}, which takes "
                 f"{', '.join(accepted) or 'none'}{hint}; got {shown(value)}"
             )
 

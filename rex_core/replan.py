@@ -11,7 +11,6 @@ from rex_core.arrays import (
     concrete,
     everywhere,
     is_integer,
-    is_number,
     limits,
     shown,
     whole_steps,
@@ -86,7 +85,7 @@ class Replan(Timed):
         t0, T0 = whole_steps(t0), whole_steps(T0)
         self._set(schedule=schedule, t0=t0, T0=T0, decay_now=decay_now)
         if decay_now and start is not None and end is not None:
-            spent, total, xp, _ = unify(start, end)
+            spent, total, xp, _ = unify(start, end, others=self._arrays)
             warmup, _ = _phases(schedule, total, spent, xp)
             known = concrete(parts(warmup)[0])
             if known is not None and not everywhere(known <= start):
@@ -114,6 +113,8 @@ class Replan(Timed):
             return self._planned(place, self.T0)
         budget = T
         t, T, xp, _ = unify(t, T, others=self._arrays)
+        if xp is not math and not (is_integer(self.t0, xp) and is_integer(self.T0, xp)):
+            t, T = as_float(t, xp), as_float(T, xp)
         start, end = concrete(self.t0), concrete(budget)
         if start is not None and end is not None and not everywhere(end > start):
             raise ValueError(f"T must be above t0 = {shown(self.t0)}; got {shown(budget)}")
@@ -159,7 +160,7 @@ def _phases(schedule: Any, T: Real, t: Real, xp: Namespace) -> tuple[Time, Time]
             "schedule must be a Schedule, or a Clamp or Replan of one, for decay_now; "
             f"got {shown(schedule)}"
         )
-    t0, T0 = (v if is_number(v) else alike(v, t, xp) for v in (schedule.t0, schedule.T0))
+    t0, T0 = (v if xp is math else 0 * t + alike(v, t, xp) for v in (schedule.t0, schedule.T0))
     warmup, decay = _phases(schedule.schedule, T0, t, xp)
     if schedule.decay_now:
         return warmup, where(less(t0, decay), t0, decay, xp)

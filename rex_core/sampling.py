@@ -104,7 +104,7 @@ def every_fraction(spent: Real, T: Real, xp: Namespace, *, fraction: Real) -> Re
     if fraction.ratio is None or not is_integer(spent, xp):
         size = fraction.share if xp is math else alike(fraction.share, progress, xp)
         reads = floor(nudge(progress / size, 4, xp), xp)
-        return fraction.times(reads).at(T, spent, xp)
+        return fraction.times(reads, xp).at(T, spent, xp)
     n, d = fraction.ratio
     n, last = alike(n, spent, xp), alike(d // n, spent, xp)
     size = alike(fraction.share, progress, xp)
@@ -144,6 +144,3 @@ def at(spent: Real, T: Real, xp: Namespace, *, milestones: Sequence[Milestone]) 
     for place in milestones:
         read = where(spent >= place, place, read, xp)
     return read
-
-
-SAMPLINGS = every_step, every, every_fraction, at

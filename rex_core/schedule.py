@@ -1,10 +1,13 @@
 """Schedule: a profile and a sampling over a budget, after a warmup and a hold."""
 
 import math
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from rex_core.arrays import (
+    Array,
     Namespace,
     Real,
     check_limits,
@@ -13,8 +16,10 @@ from rex_core.arrays import (
     is_integer,
     is_number,
     limits,
+    namespace,
     shown,
     whole_steps,
+    widened,
 )
 from rex_core.boundary import Boundary, meant_sum
 from rex_core.door import Curve
@@ -27,10 +32,11 @@ from rex_core.functions import (
     is_continuous,
     number_curve_of,
 )
+from rex_core.hints import check_settings
 from rex_core.moment import Moment, as_float, clamp, last_step, less, minus, where
 from rex_core.profiles import linear, rex
-from rex_core.progress import blockwise, is_long, split, unify
-from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, Range, check_names
+from rex_core.progress import blockwise, is_long, is_plain, spent_blocks, split, unify
+from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, Range
 from rex_core.sampling import every_step
 from rex_core.spec import checked_function
 from rex_core.values import Value
@@ -39,28 +45,6 @@ _VALUES = "peak_value", "end_value", "init_value"
 # Each phase in steps and as a share of T; 0 and None are none.
 _PHASES = {"warmup": NOT_NEGATIVE, "hold": NOT_NEGATIVE, "decay": POSITIVE}
 _SHARES = {"warmup": SHARE, "hold": SHARE, "decay": Range(0, 1, "(]")}
-
-# What people call these settings elsewhere.
-_GUESSES = {
-    "peak_value": (
-        "lr",
-        "peak",
-        "peak_lr",
-        "max_lr",
-        "lr_max",
-        "learning_rate",
-        "base_lr",
-        "eta_max",
-    ),
-    "end_value": ("end", "floor", "end_lr", "min_lr", "lr_min", "final_lr", "eta_min", "alpha"),
-    "init_value": ("init_lr", "warmup_init_lr", "warmup_start_lr", "start_lr", "warmup_lr"),
-    "warmup_steps": ("warmup", "num_warmup_steps", "warmup_iters", "warmup_t"),
-    "warmup_ratio": ("warmup_frac", "warmup_fraction", "pct_start"),
-    "hold_steps": ("hold", "stable_steps", "num_stable_steps"),
-    "decay_steps": ("decay", "cooldown_steps", "num_decay_steps"),
-    "decay_ratio": ("cooldown_ratio", "decay_frac", "decay_fraction", "cooldown"),
-    "profile": ("curve", "schedule", "shape", "decay_type", "anneal_strategy"),
-}
 
 
 class Schedule(Timed):
@@ -184,31 +168,20 @@ class Schedule(Timed):
 
     @classmethod
     def _check_names(cls, args: tuple[Any, ...], params: dict[str, Any]) -> None:
-        functions = [*args[:2], *(params.get(name) for name in ("profile", "sampling"))]
-        for name, value in params.items():
-            meant = next((field for field, others in _GUESSES.items() if name in others), None)
-            if meant is not None:
-                raise ValueError(f"{name} must be called {meant} here; got {shown(value)}")
-            for function in functions:
-                door = door_of(function)
-                if name not in cls.fields and door is not None and name in door.declared:
-                    raise ValueError(
-                        f"{name} must be bound to the function whose parameter it is, "
-                        f"bind({door.name}, {name}=...); got {shown(value)}"
-                    )
-        check_names(cls.__name__, params, cls.fields)
+        check_settings(cls.__name__, cls.fields, args, params)
 
     def _derive(self) -> None:
         super()._derive()
         warmup = start = Boundary(self.warmup_steps, self.warmup_ratio)
         if self.decay_steps is not None or self.decay_ratio is not None:
-            back = 0 if self.decay_steps is None else -self.decay_steps
-            share = 0 if self.decay_ratio is None else -self.decay_ratio
+            back = 0 if self.decay_steps is None else -widened(self.decay_steps)
+            share = 0 if self.decay_ratio is None else -widened(self.decay_ratio)
             start = Boundary(back, 1, share)
         elif not (_is_zero(self.hold_steps) and _is_zero(self.hold_ratio)):
             steps = self.warmup_steps
             if not _is_zero(self.hold_steps):
-                steps = self.hold_steps if _is_zero(steps) else steps + self.hold_steps
+                hold = widened(self.hold_steps)
+                steps = hold if _is_zero(steps) else widened(steps) + hold
             start = Boundary(steps, self.warmup_ratio, self.hold_ratio)
         functions = self.profile, self.sampling, self.warmup_profile
         short = not self._arrays and all(isinstance(b.steps, int) for b in (warmup, start))
@@ -240,7 +213,9 @@ class Schedule(Timed):
             if t < warmup:
                 factor = self._rise_number(t, warmup - t, math)
                 return self.peak_value * factor + self.init_value * (1.0 - factor)
-            t = start if t < start else t if t < T else T
+            if t < start:
+                return 1.0 * self.peak_value
+            t = t if t < T else T
             factor = self._fall_number(T - t, t - start, math)
             return self.peak_value * factor + self.end_value * (1.0 - factor)
         except OverflowError:  # Integers that have no float.
@@ -271,7 +246,10 @@ class Schedule(Timed):
     def _of_arrays(self, t: Any, T: Any, **changed: Real) -> Any:
         """The value of anything: all phases, and of them the one whose turn it is."""
         if self._long and is_long(t, T, *changed.values()):
-            return blockwise(partial(self._of_arrays, **changed), t, T)
+            whole = t.dtype.kind in "iu" and T.__class__ is int and not changed
+            if whole and self._continuous and is_plain(t, T):
+                return blockwise(self._of_blocks(t, T), t)
+            return blockwise(lambda block: self._of_arrays(block, T, **changed), t)
         values = {name: getattr(self, name) for name in _VALUES} | changed
         budget = T
         t, T, xp, values = unify(t, T, values, self._arrays)
@@ -284,12 +262,37 @@ class Schedule(Timed):
             start = self._start.at(T, step, xp)
         value = _between(end, peak, _read(self._fall, minus(t, start, xp), T - start, xp))
         if self._start is not self._warmup:  # A traced T may leave no decay: then the peak holds.
-            value = where(less(t, start) & less(t, T), peak, value, xp)
+            value = where(less(t, start) & less(t, T), 1.0 * peak, value, xp)
         if is_number(warmup) and warmup == 0:
             return value
         length = where(warmup > 0, warmup, 1, xp)
         rising = _between(init, peak, _read(self._rise, minus(length, t, xp), length, xp))
         return where(less(t, warmup) & (T > 0), rising, value, xp)
+
+    def _of_blocks(self, t: Array, T: int) -> Callable[[Array], Array]:
+        """The value of a block of a long array of steps, all of which is checked once."""
+        warmup, start = self._ends(T)
+        spent_of, xp = spent_blocks(t, T), namespace(t)
+
+        def falling(spent: Array) -> Array:
+            factor = self._fall_number(T - spent, spent - start, xp)
+            return _between(self.end_value, self.peak_value, factor)
+
+        def values(block: Array) -> Array:
+            spent = spent_of(block)
+            if spent[0] >= start <= spent.min():
+                return falling(spent)
+            value = falling(np.maximum(spent, start))
+            if start > warmup:
+                value = np.where(spent < start, 1.0 * self.peak_value, value)
+            if warmup:
+                early = np.minimum(spent, warmup)
+                rising = self._rise_number(early, warmup - early, xp)
+                rising = _between(self.init_value, self.peak_value, rising)
+                value = np.where(spent < warmup, rising, value)
+            return value
+
+        return values
 
     def _as_steps(self, t: Any, T: Real, xp: Namespace) -> tuple[Any, Real]:
         """T and t as floats where the phases are, and a phase that can be none refused."""
@@ -310,6 +313,8 @@ class Schedule(Timed):
                 check_limits(name, steps, 0, limits(dtype, xp)[1], dtype)
             if whole and not is_integer(steps, xp):
                 t, T = as_float(t, xp), as_float(T, xp)
+                if xp is math:
+                    t, T = float(t), float(T)
         return t, float(T) if is_number(T) and not is_integer(last_step(t, xp), xp) else T
 
     def check_budget(self, T: Any, whole: bool) -> None:

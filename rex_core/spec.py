@@ -8,6 +8,7 @@ Reading never imports or evaluates anything: names are looked up among the libra
 registered.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -204,7 +205,9 @@ def _decode(name: str, data: Any) -> Any:
             raise ValueError(f"keys must be strings; got {shown(key)}")
     if "preset" in data:
         preset = _look_up("preset", data["preset"], PRESETS)
-        return preset(**_fields(data, "preset"))
+        fields = _fields(data, "preset")
+        check_names(preset.__name__, fields, inspect.signature(preset).parameters)
+        return preset(**fields)
     if "function" in data:
         check_names("a function's dictionary", data, ["function", "params"])
         function = _look_up("function", data["function"], FUNCTIONS)

@@ -1,23 +1,26 @@
 """The errors of a schedule against its definition in 50 digits, and what it does at the end."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.conformance import reference
 from benchmarks.accuracy.frameworks import Rates, Steps
-from benchmarks.accuracy.peers import Peer, milestones
+from benchmarks.accuracy.peers import PARAMS, Peer, milestones
+from tests.conformance import reference
 
 BUDGETS = (100, 10_000, 1_000_000, 2**24 + 3, 2**31 - 1)
 LAST = 1000
 EVERY = 10_000
 SPREAD = 1000
 SMALL = range(1, 51)
-ENDING_AT_ZERO = ("rex", "linear", "cosine", "polynomial", "one_minus_sqrt")
+ENDING_AT_ZERO = (
+    *("rex", "linear", "cosine", "polynomial", "one_minus_sqrt"),
+    *("logarithmic", "interpolate"),
+)
 
 
 @cache
@@ -39,7 +42,8 @@ def steps_of(T: int) -> Steps:
 @cache
 def exact(profile: str, T: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The profile at `steps_of(T)`, as the sum of a double and of what it leaves."""
-    values = [getattr(reference, profile)(t, T) for t in steps_of(T).tolist()]
+    definition = partial(getattr(reference, profile), **PARAMS.get(profile, {}))
+    values = [definition(t, T) for t in steps_of(T).tolist()]
     high = [float(value) for value in values]
     low = [float(value - mpmath.mpf(h)) for value, h in zip(values, high, strict=True)]
     return np.array(high), np.array(low)

@@ -20,6 +20,12 @@ MILESTONES = (0.5, 0.75)
 FACTOR = 0.1
 GAMMA = 3.0
 POWER = 2.0
+# Of the profiles that have no curve of their own without them.
+PARAMS: dict[str, dict[str, Any]] = {
+    "geometric": {"ratio": 0.01},
+    "inverse_sqrt": {"timescale": 1000},
+    "interpolate": {"values": (1.0, 0.9, 0.6, 0.4, 0.1, 0.0)},
+}
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,10 @@ def rex_core() -> list[Peer]:
     import rex_core
 
     peers = []
-    for profile in rex_core.profiles.PROFILES:
-        schedule = rex_core.Schedule(profile)
-        name = profile.__name__
+    for name, profile in rex_core.functions.FUNCTIONS.items():
+        if not rex_core.functions.is_profile(profile):
+            continue
+        schedule = rex_core.Schedule(rex_core.bind(profile, **PARAMS.get(name, {})))
         peers += _both("rex_core", name, name, partial(as_schedule, schedule))
         peers.append(_python("rex_core", name, name, partial(partial, _swapped, schedule)))
     return peers

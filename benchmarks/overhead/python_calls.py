@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-
 import keras
 import optax
 from fvcore.common.param_scheduler import (
@@ -19,7 +18,7 @@ from benchmarks.overhead.by_hand import (
     rex_with_beta_by_hand,
 )
 from benchmarks.overhead.measure import Bound, Effort, Row, Table, compare_statements
-from rex_core import Schedule, bind, cosine, every_fraction, rex
+from rex_core import Replan, Schedule, bind, cosine, every_fraction, rex
 
 CALLS = 20_000
 EAGER_CALLS = 200
@@ -29,6 +28,8 @@ PEAK, END, WARMUP = 0.1, 0.001, 50
 STEPS = Schedule(peak_value=PEAK, end_value=END, warmup_steps=WARMUP)
 RATIO = Schedule(peak_value=PEAK, end_value=END, warmup_ratio=WARMUP / T)
 EVERY_20TH = Schedule(bind(rex, beta=0.9), bind(every_fraction, fraction=0.05), peak_value=PEAK)
+EVERY_20TH_READ = bind(every_fraction, fraction=0.05)
+REPLANNED = Replan(STEPS, 100, T // 2)  # t is in the rest of the curve, between its whole steps.
 COSINE = Schedule(cosine, peak_value=PEAK, end_value=END)
 COSINE_STEPS = STEPS.replace(profile=cosine)
 COSINE_RATIO = RATIO.replace(profile=cosine)
@@ -49,7 +50,16 @@ BY_HAND: Calls = {
     "the same with its parameter β": ("f(t, T)", rex_with_beta_by_hand),
     "the same, if t and T are integers in range": ("f(t, T)", rex_checked_by_hand),
     "rex(t, T)": ("f(t, T)", rex),
+    "Schedule(rex), warmup_steps, end_value": ("f(t, T)", STEPS),
+    "every_fraction, bound to 5 %": ("f(t, T)", EVERY_20TH_READ),
+    "Replan of that schedule": ("f(t, T)", REPLANNED),
     "Schedule(bind(rex, beta=0.9)), every 5 %": ("f(t, T)", EVERY_20TH),
+}
+BY_HAND_BOUNDS = {
+    "rex(t, T)": Bound(2.3),
+    "Schedule(rex), warmup_steps, end_value": Bound(4.2),
+    "every_fraction, bound to 5 %": Bound(20),
+    "Replan of that schedule": Bound(60),
 }
 COMPOSED: Calls = {
     "fvcore's composite: linear, cosine": ("f(t / T)", OF_FVCORE),
@@ -73,9 +83,9 @@ EAGER_KERAS: Calls = {
 
 def tables(effort: Effort) -> list[Table]:
     """Against functions written by hand, fvcore, optax and Keras."""
-    composed = {name: Bound(1.5) for name in COMPOSED if name.startswith("Schedule")}
+    composed = {name: Bound(1.0) for name in COMPOSED if name.startswith("Schedule")}
     eager = {name: Bound(0.01) for name in EAGER_OPTAX if name.startswith("Schedule")}
-    by_hand = _rows(BY_HAND, CALLS, effort, {"rex(t, T)": Bound(1.5)})
+    by_hand = _rows(BY_HAND, CALLS, effort, BY_HAND_BOUNDS)
     of_fvcore = _rows(COMPOSED, CALLS, effort, composed)
     of_optax = _rows(EAGER_OPTAX, EAGER_CALLS, effort, eager)
     of_keras = _rows(EAGER_KERAS, EAGER_CALLS, effort, eager)

@@ -116,7 +116,7 @@ HYPERPARAMS = {
     "sgd with demon": (optax.sgd, {"learning_rate": RATE, "momentum": demon(0.9)}),
     "sgd with one_cycle": (
         optax.sgd,
-        {"learning_rate": RATE_AND_MOMENTUM[0], "momentum": RATE_AND_MOMENTUM[1]},
+        {"learning_rate": RATE_AND_MOMENTUM.lr, "momentum": RATE_AND_MOMENTUM.momentum},
     ),
     "adamw": (
         optax.adamw,
@@ -259,12 +259,12 @@ def test_six_budgets_share_one_compilation():
 
 
 VALUES = [
-    (RATE, 6),
-    (Schedule(bind(rex, beta=0.9), bind(every_fraction, fraction=0.05)), 8),
+    (RATE, 7),
+    (Schedule(bind(rex, beta=0.9), bind(every_fraction, fraction=0.05)), 9),
     (bind(step, milestones=(0.3, 0.6), factor=0.5), 1),
-    (Join([RATE, Schedule(cosine)], [0.5]), 12),
-    (Restarts(RATE, 3, period_mult=2), 7),
-    (Replan(RATE, 10, 50), 8),
+    (Join([RATE, Schedule(cosine)], [0.5]), 14),
+    (Restarts(RATE, 3, period_mult=2), 8),
+    (Replan(RATE, 10, 50), 9),
     (Replan(rex, 10, 50), 2),
 ]
 
@@ -309,7 +309,7 @@ def test_gradients_reach_the_numbers_of_a_schedule():
         Schedule(bind(rex, beta=0.5))
     )
     assert float(grads.peak_value) == pytest.approx(rex(50, 100))
-    assert float(grads.profile.keywords["beta"]) == pytest.approx(0.25 / 0.75**2)
+    assert float(grads.profile.params["beta"]) == pytest.approx(0.25 / 0.75**2)
 
 
 def test_pickle():
@@ -335,9 +335,11 @@ def test_a_tree_keeps_its_structure_whatever_its_leaves_become(leaf):
         Restarts(Schedule(), 2, period_mult=2),
         Replan(Schedule(bind(rex, beta=0.9)), 1, 2),
     ):
-        treedef = jax.tree.structure(value)
         mapped = jax.tree.map(lambda _: leaf, value)
-        again = jax.tree.structure(mapped, is_leaf=lambda node: node is leaf)
+        # Where a field is None, as decay_steps, there is a leaf only to who takes None for one.
+        treedef, again = (
+            jax.tree.structure(tree, is_leaf=lambda node: node is leaf) for tree in (value, mapped)
+        )
         assert again == treedef
         assert hash(again) == hash(treedef)
 

@@ -11,7 +11,6 @@ import orbax.checkpoint
 import pytest
 from rex_optax import BudgetedSchedule, replan
 
-from tests.conformance import reference
 from rex_core import (
     Join,
     Replan,
@@ -26,6 +25,7 @@ from rex_core import (
     one_minus_sqrt,
     step,
 )
+from tests.conformance import reference
 
 LARGEST = 2**31 - 1
 RATE = Schedule(peak_value=0.1, end_value=0.001, init_value=0.01, warmup_steps=6)

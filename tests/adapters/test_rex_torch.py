@@ -152,7 +152,7 @@ def test_one_factor_per_group():
     [
         RATE,
         demon(0.9),
-        one_cycle(0.1)[0],
+        one_cycle(0.1).lr,
         warmup_stable_decay(3.0),
         Schedule(peak_value=np.float32(0.5)),
         Join([Schedule(peak_value=0.1), Schedule(peak_value=0.01)], [0.5]),

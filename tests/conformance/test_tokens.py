@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import rex_core
-from tests.conformance import reference
 from rex_core import Schedule, bind
+from tests.conformance import reference
 from tests.conformance.test_values import PROFILES, SAMPLINGS, name
 
 # Of tokens there are trillions; the others are where a float64, an int64 or both no longer fit.
@@ -66,7 +66,7 @@ def steps_of(T):
 
 
 def exact_value(function, t, T):
-    base, params = getattr(function, "func", function), getattr(function, "keywords", {})
+    base, params = getattr(function, "function", function), getattr(function, "params", {})
     return getattr(reference, base.__name__)(t, T, **params)
 
 

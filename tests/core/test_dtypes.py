@@ -95,7 +95,7 @@ PARAMETERS = {
 
 
 def close(value, expected, eps=2.0**-23):
-    """Equal to the digits of float32, where all of these end up at least; no small dtype is left."""
+    """Equal to the digits of float32, the least that comes out of small dtypes."""
     value = np.asarray(value)
     assert value.dtype in (np.float32, np.float64, np.int32, np.int64)
     np.testing.assert_allclose(value.astype(np.float64), expected, 40 * eps, 4 * eps)
@@ -163,8 +163,8 @@ SHORT = {"uint8": (90, 200), "int8": (90, 120), "float16": (90, 200), "bfloat16"
 
 @pytest.mark.parametrize("function", [*PROFILES, *SAMPLINGS, *SCHEDULES, *NEW], ids=name)
 def test_t_and_T(function):
-    for make_array in LIBRARIES.values():
-        for dtype in DTYPES:
+    for library, make_array in LIBRARIES.items():
+        for dtype in ("uint8", "int16", "bfloat16") if library == "jax" else DTYPES:
             t, budget = SHORT.get(dtype, (500, 1000))
             whole = int if dtype in INTEGERS else float
             expected = function(whole(t), whole(budget))
@@ -357,3 +357,23 @@ def test_restarts_whose_peaks_leave_their_range():
         Restarts(rising, 3, peak_mult=2)
     assert Restarts(below, 3, peak_mult=0.6)(0, 9) == 1
     assert Restarts(rising, 2, peak_mult=2)(0, 9) == 0.1
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [
+        {"warmup_ratio": 1 / 3, "hold_steps": 1.5},
+        {"warmup_ratio": 1 / 3, "decay_steps": 1.5},
+        {"warmup_steps": 1.5, "hold_ratio": 1 / 3},
+        {"warmup_steps": 1.5, "decay_ratio": 1 / 3},
+    ],
+)
+def test_a_part_of_a_step_makes_floats_of_t_and_T(phases):
+    """Then a share ends at p·T itself: for Python's integers as for arrays."""
+    schedule = Schedule(linear, init_value=0.5, **phases)
+    for t in range(6):
+        exact = schedule(float(t), 5.0)
+        assert schedule(t, 5) == exact
+        close(schedule(np.array([t]), 5), [exact])
+        close(schedule(jnp.int32(t), 5), exact)
+        close(schedule(torch.tensor(t), 5), exact)

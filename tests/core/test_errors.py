@@ -137,7 +137,23 @@ def test_parameters(function, parameter, values):
 
 
 NO_FRACTIONS = [
-    *((), [], (0,), (-0.0,), (2**31 + 0.5,), (5, 4), (-4, -5), (0.5, 3, 0.4), (0.0, 0.5), (-0.5,), (1.5,), (0.5, 0.5), (0.75, 0.5), (0.5, NAN), (0.5, INF)),
+    *(
+        (),
+        [],
+        (0,),
+        (-0.0,),
+        (2**31 + 0.5,),
+        (5, 4),
+        (-4, -5),
+        (0.5, 3, 0.4),
+        (0.0, 0.5),
+        (-0.5,),
+        (1.5,),
+        (0.5, 0.5),
+        (0.75, 0.5),
+        (0.5, NAN),
+        (0.5, INF),
+    ),
     *("abc", "", 0.5, 1, None, True, {0.5}, {0.5: 1}, range(1), [0.5] * 1001),
     *(("0.5",), (None,), (True,), ([0.5],), ({},), (1j,), (0.25, "0.5")),
     *((np.array([0.5]),), (jnp.array([0.5]),), (torch.tensor([0.25, 0.5]),)),
@@ -333,7 +349,10 @@ MISUSE = [
     (lambda: bind(None), "function must be .*None"),
     (lambda: bind(bind(rex, beta=0.1), beta=0.2), r"function must be .*bind\(rex, beta=0.1\)"),
     (lambda: bind(max), "function must be .*max"),
-    (lambda: bind(every), r"steps must be given, as in bind\(every, steps=...\): an integer >= 1; got none"),
+    (
+        lambda: bind(every),
+        r"steps must be given, as in bind\(every, steps=...\): an integer >= 1; got none",
+    ),
     (lambda: Schedule(lambda: 1.0), r"profile must be a function of \(t, T\); got <function"),
     (lambda: Schedule(lambda t, T, x: 1.0), r"profile must be a function of \(t, T\); got"),
     (lambda: Join([every, rex], [0.5]), "schedules must "),

@@ -7,7 +7,6 @@ import json
 import math
 import pickle
 
-
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -541,9 +540,7 @@ def test_equality_repr_and_replace():
     assert Plateau(factor=0.5) == Plateau(factor=1 / 2) != Plateau(factor=0.25)
     assert repr(Plateau()) == "Plateau()"
     assert repr(Plateau(mode="max", patience=5)) == "Plateau(patience=5, mode='max')"
-    assert PLATEAU.replace(patience=3) == Plateau(
-        factor=0.5, patience=3, cooldown=1, min_scale=0.2
-    )
+    assert PLATEAU.replace(patience=3) == Plateau(factor=0.5, patience=3, cooldown=1, min_scale=0.2)
     with pytest.raises(ValueError, match="patience must be"):
         PLATEAU.replace(patience=-1)
     for field in Plateau.fields:

@@ -16,7 +16,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import rex_core
-from benchmarks.accuracy import reference
 from rex_core import (
     Join,
     Replan,
@@ -37,6 +36,7 @@ from rex_core import (
     step,
     to_dict,
 )
+from tests.conformance import reference
 from tests.conformance.backends import BACKENDS
 from tests.core.cases import LARGEST, PLAIN, SCHEDULES, name
 

@@ -29,7 +29,10 @@ SEQUENCES = [
     ((1 / 3, 2 / 3), (Fraction(1, 3), Fraction(2, 3))),
     ((0.25, 0.5, 0.75), (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))),
     ((0.3, 0.6, 0.9), (Fraction(3, 10), Fraction(6, 10), Fraction(9, 10))),
-    ((0.07, 0.55, 0.58, 1.0), (Fraction(7, 100), Fraction(55, 100), Fraction(58, 100), Fraction(1))),
+    (
+        (0.07, 0.55, 0.58, 1.0),
+        (Fraction(7, 100), Fraction(55, 100), Fraction(58, 100), Fraction(1)),
+    ),
     *(((p,), (meant,)) for p, meant in FRACTIONS[::2]),
 ]
 

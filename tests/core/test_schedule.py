@@ -6,7 +6,6 @@ import pickle
 import random
 import subprocess
 import sys
-
 from fractions import Fraction
 from itertools import pairwise
 

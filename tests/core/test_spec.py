@@ -243,7 +243,10 @@ WRONG = [
     ({"profile": {"function": None}}, "function must be one of"),
     ({"profile": {"function": ["rex"]}}, "function must be one of"),
     ({"profile": {"function": {"function": "rex"}}}, "function must be one of"),
-    ({"profile": {"function": "rex", "beta": 0.9}}, "beta must be a parameter of a function's dictionary"),
+    (
+        {"profile": {"function": "rex", "beta": 0.9}},
+        "beta must be a parameter of a function's dictionary",
+    ),
     ({"profile": {"function": "rex", "params": None}}, "params must be .*None"),
     ({"profile": {"function": "rex", "params": [0.9]}}, "params must be"),
     ({"profile": {"function": "rex", "params": {1: 0.9}}}, "params must be"),

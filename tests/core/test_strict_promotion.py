@@ -139,7 +139,7 @@ def test_eager_and_small_dtypes():
         (jnp.bfloat16(33), jnp.float32(100)),
         (np.arange(3), jnp.int32(100)),
     ]:
-        functions = together([rex, *SAMPLINGS[:3], *SCHEDULES[:4], *NEW[:12]])
+        functions = together([rex, *SAMPLINGS[1:3], *SCHEDULES[:2], *NEW[3:9]])
         relaxed = functions(t, T)
         with jax.numpy_dtype_promotion("strict"):
             same(functions(t, T), relaxed)

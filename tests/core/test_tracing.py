@@ -2,7 +2,6 @@
 
 import re
 
-
 import jax
 import jax.monitoring
 import jax.numpy as jnp

@@ -1,0 +1,51 @@
+"""The names that people try first for a schedule's settings, and what to write instead."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rex_core.arrays import shown
+from rex_core.functions import door_of
+from rex_core.ranges import check_names
+
+# What people call these settings elsewhere.
+GUESSES = {
+    "peak_value": (
+        "lr",
+        "peak",
+        "peak_lr",
+        "max_lr",
+        "lr_max",
+        "learning_rate",
+        "base_lr",
+        "eta_max",
+    ),
+    "end_value": ("end", "floor", "end_lr", "min_lr", "lr_min", "final_lr", "eta_min", "alpha"),
+    "init_value": ("init_lr", "warmup_init_lr", "warmup_start_lr", "start_lr", "warmup_lr"),
+    "warmup_steps": ("warmup", "num_warmup_steps", "warmup_iters", "warmup_t"),
+    "warmup_ratio": ("warmup_frac", "warmup_fraction", "pct_start"),
+    "hold_steps": ("hold", "stable_steps", "num_stable_steps"),
+    "decay_steps": ("decay", "cooldown_steps", "num_decay_steps"),
+    "decay_ratio": ("cooldown_ratio", "decay_frac", "decay_fraction", "cooldown"),
+    "profile": ("curve", "schedule", "shape", "decay_type", "anneal_strategy"),
+}
+
+
+def check_settings(
+    owner: str, fields: Sequence[str], args: Sequence[Any], params: Mapping[str, Any]
+) -> None:
+    """Refuse names that are no settings, with the right form where it is known."""
+    functions = [*args[:2], params.get("profile"), params.get("sampling")]
+    doors = [door for door in map(door_of, functions) if door is not None]
+    for name, value in params.items():
+        if name in fields:
+            continue
+        for field, others in GUESSES.items():
+            if name in others:
+                raise ValueError(f"{name} must be called {field} here; got {shown(value)}")
+        for door in doors:
+            if name in door.declared:
+                raise ValueError(
+                    f"{name} must be bound to the function whose parameter it is, "
+                    f"bind({door.name}, {name}=...); got {shown(value)}"
+                )
+    check_names(owner, params, fields)

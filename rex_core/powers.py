@@ -1,0 +1,43 @@
+"""Powers and exponentials of a share of the budget, to their last digits."""
+
+from rex_core.arrays import Namespace, Real, is_number
+from rex_core.moment import Time, where
+from rex_core.progress import floor, quotient, share
+
+
+def fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
+    """R = left/T, or 1 - (t/T)^k with k-decay."""
+    rest = share(left, spent, xp)
+    if is_one(k):
+        return rest
+    # Of log(t/T), the digits of the smaller of the two shares.
+    few = xp.log1p(-where(rest < 0.25, rest, 0.0, xp))
+    many = xp.log(where((rest >= 0.25) & (rest < 1), share(spent, left, xp), 1.0, xp))
+    return where(rest < 1, -xp.expm1(k * (few + many)), 1.0, xp)
+
+
+def is_one(exponent: Real) -> bool:
+    """Whether an exponent is known to change nothing."""
+    return exponent.__class__ is float and exponent == 1.0
+
+
+def raised(base: Real, power: Real, xp: Namespace) -> Real:
+    """base^power for a base in [0, 1]."""
+    if is_number(power) and power == 2:
+        return base * base
+    some = where(base > 0, base, 1.0, xp)
+    # A power that is no float32 would be rounded to one, and log(r) amplifies that.
+    digits = power % 2.0**-16
+    return where(base > 0, some ** (power - digits) * some**digits, 0.0, xp)
+
+
+def exp_of(part: Time, rest: Time, xp: Namespace, gamma: Real) -> Real:
+    """exp(-γ·part/(part + rest))."""
+    coarse, fine = quotient(part, rest, xp)
+    # An error of the exponent is a relative error of the result. whole·coarse is exact and the rest
+    # of the exponent small; expm1, because XLA would merge a product of two exp into one of the
+    # rounded sum. The rest is beyond 60 only where the factor is below exp(-100).
+    whole = floor(gamma + 0.5, xp)
+    small = (whole - gamma) * coarse - gamma * fine
+    factor = xp.exp(-whole * coarse)
+    return factor + factor * xp.expm1(where(small < 60, small, 60.0, xp))
