@@ -28,6 +28,7 @@ FUNCTIONS: dict[str, Function] = {
     for name, function in vars(module).items()
     if isinstance(getattr(function, "door", None), Door)
 }
+PROFILES = [f for f in FUNCTIONS.values() if isinstance(f.door, ProfileDoor)]  # type: ignore[attr-defined]
 PRESETS: dict[str, Function] = {}
 
 

@@ -34,7 +34,7 @@ from rex_core.moment import Moment, Time, as_float, clamp, minus, parts, where
 from rex_core.ranges import ANY, POSITIVE
 
 GRID = 2**14
-BLOCK = 2**14  # So many values, and what is worked out from them, stay in a core's cache.
+BLOCK = 2**13  # So many values, and what is worked out from them, stay in a core's cache.
 
 Params = Mapping[str, Real]
 

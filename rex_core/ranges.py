@@ -102,6 +102,8 @@ class Range:
     def single(self, name: str, value: Any) -> Any:
         """One known number in the range, of whatever library, as Python's or NumPy's."""
         seen = concrete(value) if is_number(value) or is_array(value) else None
+        if seen is None and is_array(value):
+            raise ValueError(f"{name} must be {self}, and known; got {shown(value)}")
         if seen is None or np.ndim(seen) != 0:
             raise ValueError(f"{name} must be {self}; got {shown(value)}")
         self.check(name, value)

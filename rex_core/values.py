@@ -124,7 +124,7 @@ def restored(kind: type[V], fields: dict[str, Any]) -> V:
     """A value of fields that are not checked: pytrees carry tracers and placeholders in them."""
     value = object.__new__(kind)
     value.__dict__.update(fields, _depth=1, _size=1)
-    with suppress(TypeError):  # A placeholder is no number, and its value is never called.
+    with suppress(TypeError, ValueError):  # A placeholder is no number; its value is never called.
         value._derive()
     return value
 

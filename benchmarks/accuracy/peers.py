@@ -63,9 +63,8 @@ def rex_core() -> list[Peer]:
     import rex_core
 
     peers = []
-    for name, profile in rex_core.functions.FUNCTIONS.items():
-        if not rex_core.functions.is_profile(profile):
-            continue
+    for profile in rex_core.functions.PROFILES:
+        name = profile.__name__
         schedule = rex_core.Schedule(rex_core.bind(profile, **PARAMS.get(name, {})))
         peers += _both("rex_core", name, name, partial(as_schedule, schedule))
         peers.append(_python("rex_core", name, name, partial(partial, _swapped, schedule)))

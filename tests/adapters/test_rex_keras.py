@@ -467,7 +467,7 @@ def test_integers_of_other_types_are_budgets(make, budget):
         (lambda t: 0.1, r"a function of \(t, T\); got <function"),
         (Schedule, r"a function of \(t, T\); got <class"),
         (Schedule(warmup_steps=9), "must end before T, .*; got an end at 9 of T = 9"),
-        (Schedule(peak_value=np.array([0.1, 0.2])), "one number for one step; got array"),
+        (Schedule(peak_value=np.array([0.1, 0.2])), "one number at a step; got array"),
         (every_step, "must not be a sampling; got every_step"),
         (Schedule(end_value=-1.0), r"must be a finite number >= 0; got -0\."),
         (Join([Schedule(end_value=-0.5), Schedule()], [0.7]), r"a finite number >= 0; got -0\."),

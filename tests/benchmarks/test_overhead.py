@@ -24,7 +24,7 @@ from benchmarks.overhead import (
 from benchmarks.overhead.measure import Bound, Effort, Row, Table, in_turn, summarize
 from benchmarks.overhead.network import Size
 from benchmarks.overhead.report import BEGIN, END, insert, markdown, plain, read
-from rex_core.profiles import PROFILES
+from rex_core.functions import PROFILES
 
 QUICK = Effort(rounds=1, share=0.002)
 SMALL = Size(width=8, depth=1, batch=2)
