@@ -11,9 +11,10 @@ def fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
     if is_one(k):
         return rest
     # Of log(t/T), the digits of the smaller of the two shares.
+    gone = share(spent, left, xp)
     few = xp.log1p(-where(rest < 0.25, rest, 0.0, xp))
-    many = xp.log(where((rest >= 0.25) & (rest < 1), share(spent, left, xp), 1.0, xp))
-    return where(rest < 1, -xp.expm1(k * (few + many)), 1.0, xp)
+    many = xp.log(where((rest >= 0.25) & (gone > 0), gone, 1.0, xp))
+    return where(gone > 0, -xp.expm1(k * (few + many)), 1.0, xp)
 
 
 def is_one(exponent: Real) -> bool:
@@ -31,13 +32,13 @@ def raised(base: Real, power: Real, xp: Namespace) -> Real:
     return where(base > 0, some ** (power - digits) * some**digits, 0.0, xp)
 
 
-def exp_of(part: Time, rest: Time, xp: Namespace, gamma: Real) -> Real:
-    """exp(-γ·part/(part + rest))."""
+def exp_of(part: Time, rest: Time, xp: Namespace, gamma: Real, start: Real = 0.0) -> Real:
+    """exp(start - γ·part/(part + rest))."""
     coarse, fine = quotient(part, rest, xp)
-    # An error of the exponent is a relative error of the result. whole·coarse is exact and the rest
-    # of the exponent small; expm1, because XLA would merge a product of two exp into one of the
-    # rounded sum. The rest is beyond 60 only where the factor is below exp(-100).
-    whole = floor(gamma + 0.5, xp)
-    small = (whole - gamma) * coarse - gamma * fine
-    factor = xp.exp(-whole * coarse)
+    # An error of the exponent is a relative error of the result. first - whole·coarse is exact and
+    # the rest of the exponent small; expm1, because XLA would merge a product of two exp into one
+    # of the rounded sum. The rest is beyond 60 only where the factor is below exp(-100).
+    whole, first = floor(gamma + 0.5, xp), floor(start + 0.5, xp)
+    small = (start - first) + ((whole - gamma) * coarse - gamma * fine)
+    factor = xp.exp(first - whole * coarse)
     return factor + factor * xp.expm1(where(small < 60, small, 60.0, xp))

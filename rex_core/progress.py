@@ -34,6 +34,7 @@ from rex_core.moment import Moment, Time, as_float, clamp, minus, parts, where
 from rex_core.ranges import ANY, POSITIVE
 
 GRID = 2**14
+EXACT_STEPS = 2**39  # So many steps times a coarse share of `quotient` are exact in float64.
 BLOCK = 2**13  # So many values, and what is worked out from them, stay in a core's cache.
 
 Params = Mapping[str, Real]
@@ -166,7 +167,7 @@ def is_long(t: Any, *others: Any) -> bool:
 def is_plain(t: Array, T: Real) -> bool:
     """Whether the steps of a long array are floats as exactly as they are integers."""
     if T.__class__ is int:
-        return (t.dtype.kind in "iu" or t.dtype == np.float64) and 0 < T <= 2**53
+        return (t.dtype.kind in "iu" or t.dtype == np.float64) and 0 < T <= EXACT_STEPS
     return t.dtype == np.float64 and T.__class__ is float and FLOAT64[0] <= T <= MAX_FLOAT
 
 
@@ -196,8 +197,13 @@ def spent_blocks(t: Array, T: Real) -> Callable[[Array], Array]:
 
 
 def floats_if_exact(t: Time, T: Real) -> Time:
-    """NumPy's integers as floats, where those hold T and so all steps up to it; else t as it is."""
-    if t.__class__ is np.ndarray and t.dtype.kind in "iu" and T.__class__ is int and T <= 2**53:
+    """NumPy's integers as floats, where those are as exact; else t as it is."""
+    if (
+        t.__class__ is np.ndarray
+        and t.dtype.kind in "iu"
+        and T.__class__ is int
+        and T <= EXACT_STEPS
+    ):
         return t.astype(np.float64)
     return t
 
@@ -227,7 +233,7 @@ def quotient(part: Time, rest: Time, xp: Namespace) -> tuple[Real, Real]:
     coarse = nearest / GRID
     if not is_integer(part, xp):
         whole = part + rest
-        return coarse, (part - coarse * whole) / whole  # Exact in float64 up to 2^39 steps.
+        return coarse, (part - coarse * whole) / whole  # Exact up to EXACT_STEPS.
     nearest = int(nearest) if is_number(part) else xp.astype(nearest, part.dtype)
     whole = part + rest
     beyond = (part - nearest * (whole // GRID)) * GRID - nearest * (whole % GRID)

@@ -56,7 +56,7 @@ def test_imports_are_measured(monkeypatch):
 
 
 def test_memory_of_ten_million_values():
-    *_, memory = numpy_values.tables(Effort(rounds=1, share=0.1))
+    *_, memory = numpy_values.tables(Effort(rounds=1))
     by_hand, schedule, *pairs = memory.rows
     assert by_hand.value == pytest.approx(3, rel=0.01)
     assert 1 < schedule.value < 1.1

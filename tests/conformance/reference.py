@@ -118,9 +118,13 @@ def _place(milestone: Any, T: Any) -> Any:
 
 
 def ulps(values: Any, exact: Any) -> Any:
-    """Elementwise distance to the exact values, in the spacing of the values' dtype there."""
+    """Elementwise distance to the exact values, in the spacing of the values' dtype there.
+
+    0 in place of a value below the smallest normal number is no distance: XLA has none of those.
+    """
     values = np.asarray(values)
     high = np.array([float(value) for value in exact])
     low = np.array([float(value - mpmath.mpf(float(value))) for value in exact])
     spacing = np.spacing(np.abs(high).astype(values.dtype)).astype(float)
-    return np.abs((values.astype(float) - high) - low) / spacing
+    flushed = (values == 0) & (np.abs(high) < np.finfo(values.dtype).tiny)
+    return np.where(flushed, 0.0, np.abs((values.astype(float) - high) - low) / spacing)
