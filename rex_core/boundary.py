@@ -84,9 +84,12 @@ def _simplest(low: Fraction, high: Fraction) -> Fraction:
 
 
 def meant_sum(*shares: Real) -> Any:
-    """The exact sum of shares: a Fraction, or a NumPy array of them; None if one is traced."""
+    """The exact sum of shares: a Fraction, or a NumPy array of them.
+
+    None if one is traced, or not finite, as a slope in the place of a share may be.
+    """
     known = [share if isinstance(share, Fraction) else concrete(share) for share in shares]
-    if any(share is None for share in known):
+    if any(share is None or not everywhere(abs(share) < math.inf) for share in known):
         return None
     if not any(isinstance(share, np.ndarray) for share in known):
         return sum(map(meant, known), start=Fraction(0))

@@ -294,6 +294,8 @@ def _dtypes(xp: Namespace, *arrays: Any) -> tuple[Any, Any]:
     """The dtypes of metrics and of counts."""
     defaults = default_dtypes(xp)
     floats = [array for array in arrays if xp.isdtype(array.dtype, "real floating")]
+    # JAX's weak ones were Python numbers: a scan makes such arrays of the first state.
+    floats = [array for array in floats if not getattr(array, "weak_type", False)] or floats
     widths = {xp.finfo(array.dtype).bits: array.dtype for array in floats}
     real = widths[max(widths)] if widths else defaults["real floating"]
     return real if xp.finfo(real).bits >= 32 else xp.float32, defaults["integral"]

@@ -31,6 +31,7 @@ from rex_core.table import Table, looked_up
 
 _POWER = Range(0, 1e30, "(]")
 _K_DECAY = Range(1e-3, 1e3)
+_SMALLER = 2.0**17
 
 
 @profile(beta=Range(-1e30, 1, "[)"))
@@ -364,7 +365,8 @@ def interpolate(left: Time, spent: Time, xp: Namespace, *, values: Sequence[Numb
         place = product(last, left, total(left, spent), xp)
         nearest, beyond = place.whole, place.part
     else:
-        T = left + spent
+        left = left / _SMALLER  # Exact, and no product is beyond the largest float.
+        T = left + spent / _SMALLER
         nearest = floor(last * left / T + 0.5, xp)
         beyond = (last * left - nearest * T) / T
     near = looked_up(values, last - nearest, beyond, xp)

@@ -48,9 +48,9 @@ def register(function: F, name: str | None = None) -> F:
 
     >>> from rex_core import Schedule
     >>> @register
-    ... def half(t, T):
-    ...     return 0.5
-    >>> from_dict(to_dict(Schedule(half))) == Schedule("half")
+    ... def two_thirds(t, T):
+    ...     return 2 / 3
+    >>> from_dict(to_dict(Schedule(two_thirds))) == Schedule("two_thirds")
     True
     """
     if not callable(function) or isinstance(function, Value | type):

@@ -85,7 +85,7 @@ SCHEDULES = st.one_of(
         PROFILES,
         SAMPLINGS,
         peak_value=number(-10, 10),
-        warmup_steps=st.integers(0, 40) | number(0, 40),
+        warmup_steps=st.integers(0, 40) | number(1, 40),
         hold_ratio=st.sampled_from([0.0, 0.1, 0.5]),
     ),
 )
