@@ -4,6 +4,8 @@ An adapter accepts a schedule and a budget when it is made, and gets one value a
 """
 
 import operator
+from collections.abc import Iterator
+from fractions import Fraction
 from math import isfinite
 from typing import Any
 
@@ -18,17 +20,18 @@ from rex_core.arrays import (
 )
 from rex_core.budget import WallClock
 from rex_core.compose import Clamp, Join, Product, Restarts
-from rex_core.functions import Bound, Function, taking_moments
+from rex_core.functions import FUNCTIONS, Bound, Function, taking_moments
 from rex_core.moment import Moment, minus
 from rex_core.presets import OneCycle
 from rex_core.progress import unify
-from rex_core.ranges import NOT_NEGATIVE, Range
+from rex_core.ranges import ANY, NOT_NEGATIVE, Range
 from rex_core.replan import Replan, stretched
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
-from rex_core.values import Value, restored
+from rex_core.values import TYPES, Value, _made, restored
 
 __all__ = [
+    "ANY",
     "LARGEST_STEP",
     "NOT_NEGATIVE",
     "STEPS",
@@ -47,6 +50,7 @@ __all__ = [
     "is_integer",
     "largest_peak",
     "minus",
+    "pickled",
     "reading",
     "restored",
     "shown",
@@ -122,3 +126,9 @@ def largest_peak(schedule: Function) -> Any:
     if isinstance(schedule, Clamp | Restarts | Replan):
         return largest_peak(schedule.schedule)
     return 1.0
+
+
+def pickled() -> Iterator[Any]:
+    """What pickles of values name: classes and functions that only make values of their fields."""
+    yield from (_made, Fraction, *TYPES.values())
+    yield from (f for f in FUNCTIONS.values() if f.__module__.startswith("rex_core."))

@@ -1,116 +1,91 @@
-"""What both schedulers know of parameter groups, and of the schedules and budgets for them."""
+"""The parameter groups of an optimizer: what is set in them, by whom, and what was there before."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rex_core import WallClock
-from rex_core.adapting import (
-    NOT_NEGATIVE,
-    Range,
-    checked_count,
-    checked_schedule,
-    checked_value,
-    largest_peak,
-    reading,
-    shown,
-    tried,
-)
+from rex_core.adapting import shown
 
-Function = Callable[[Any, Any], Any]
-
-RANGES = {"momentum": Range(0, 1, "[)")}
-_STEPS = Range(1, integers=True)
-
-
-def value(schedule: Function, budget: int | WallClock, t: int) -> float:
-    """The value after t steps."""
-    return checked_value("schedule", schedule(*reading(budget, t)))
+Group = dict[str, Any]
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Accept PyTorch's optimizers and subclasses of them."""
+    """Accept PyTorch's optimizers and subclasses of them, whose step a scheduler can watch."""
     if not isinstance(optimizer, Optimizer):
         raise ValueError(f"optimizer must be a torch.optim.Optimizer; got {shown(optimizer)}")
-
-
-def checked_budget(total_steps: Any) -> int | WallClock:
-    """The budget: the clock, or an int."""
-    if isinstance(total_steps, WallClock):
-        return total_steps
-    return _STEPS.count("total_steps", total_steps)
-
-
-def saved_count(state_dict: Any) -> int:
-    """The number of steps in the state of a scheduler.
-
-    Below 0 it waits for its turn in a SequentialLR, or in one within another.
-    """
-    if not isinstance(state_dict, Mapping):
+    step = optimizer.step
+    if not hasattr(step, "__func__") and not hasattr(step, "_wrapped_by_lr_sched"):
         raise ValueError(
-            f"state_dict must be what state_dict() of a scheduler returned; got {shown(state_dict)}"
+            "optimizer.step must be a method, which PyTorch's schedulers wrap: make the scheduler "
+            f"first, then compile or replace optimizer.step; got {shown(step)}"
         )
-    return checked_count("last_epoch in state_dict", state_dict.get("last_epoch"))
 
 
-def with_clock(state: dict[str, Any], budget: int | WallClock) -> dict[str, Any]:
-    """The state of a scheduler, and with it that of its clock."""
-    return state | {"clock": budget.state_dict()} if isinstance(budget, WallClock) else state
+def place(name: str, group: Group) -> tuple[str, int | None]:
+    """Where a group has a setting: the key, and the place if what stands there is a tuple."""
+    if name == "beta2":
+        return "betas", 1
+    if name == "momentum" and "momentum" not in group:
+        return "betas", 0
+    return name, None
 
 
-def without_clock(state: Mapping[str, Any], budget: int | WallClock) -> dict[str, Any]:
-    """The state of a scheduler; what it has for a clock goes there."""
-    if isinstance(budget, WallClock):
-        if "clock" not in state:
+def content(name: str, group: Group) -> Any:
+    """A setting of a group, which has it."""
+    key, index = place(name, group)
+    return group[key] if index is None else group[key][index]
+
+
+def check_setting(name: str, optimizer: Optimizer) -> None:
+    """Refuse a setting that not all groups have, and a rate that the optimizer would ignore."""
+    kind = type(optimizer).__name__
+    for number, group in enumerate(optimizer.param_groups):
+        key, _ = place(name, group)
+        if key not in group:
+            own = ", ".join(sorted(group.keys() - {"params", "initial_lr"}))
             raise ValueError(
-                "state_dict must have the 'clock' of a scheduler whose total_steps was a "
-                "WallClock: without it, the time that was spent would be given again; got "
-                f"{list(state)}"
+                f"{name} must be None for {kind}, since parameter group {number} has only {own}"
             )
-        budget.load_state_dict(state["clock"])
-    return {key: content for key, content in state.items() if key != "clock"}
+        found = content(name, group)
+        if not isinstance(found, Tensor | Real) or isinstance(found, bool):
+            raise ValueError(
+                f"{name} must be a number in each parameter group of {kind} for a schedule to set "
+                f"it, as in {kind}(..., {name}=...); group {number} has {shown(found)}"
+            )
+        if name == "lr" and group.get("relative_step"):
+            raise ValueError(
+                f"relative_step must be False in the parameter groups of {kind}: with it, the "
+                f"optimizer ignores the lr that is set; group {number} has True"
+            )
 
 
-def per_group(
-    name: str, schedules: Any, optimizer: Optimizer, budget: int | WallClock
-) -> list[Function]:
-    """A schedule for each parameter group, which has accepted the budget.
-
-    Schedules that are equal become one object: what shares a schedule is then known by identity.
-    """
-    _, T = reading(budget, 0)
-    count = len(optimizer.param_groups)
-    if callable(schedules) or not isinstance(schedules, Sequence) or isinstance(schedules, str):
-        schedules = [schedules] * count
-    elif len(schedules) != count:
+def check_alike(name: str, schedule: Any, optimizer: Optimizer) -> None:
+    """Refuse one schedule for groups that differ in what it would set."""
+    groups = optimizer.param_groups
+    numbers = [float(content(name, group)) for group in groups]
+    alike = len(set(numbers)) == 1
+    if name == "lr" and not alike:
+        bare = [number / (scale(group) or 1) for number, group in zip(numbers, groups, strict=True)]
+        alike = np.ptp(bare) <= 1e-9 * max(bare)
+    if not alike:
+        example = ["schedule"] + ["None"] * (len(groups) - 1)
         raise ValueError(
-            f"{name} must be one schedule, or a sequence with one for each of the {count} "
-            f"parameter groups; got {len(schedules)}"
+            f"{name} must be a list with a schedule, or None to leave it alone, for each of the "
+            f"{len(groups)} parameter groups, as in [{', '.join(example)}], since they differ in "
+            f"it and one schedule would make them equal (lambda_lr multiplies each group's own lr "
+            f"instead); they have {shown(numbers)}, and got {shown(schedule)}"
         )
-    schedules = [checked_schedule(name, schedule) for schedule in schedules]
-    accepted = RANGES.get(name, NOT_NEGATIVE)
-    for schedule in schedules:
-        tried(name, schedule, T, accepted)
-        checked_value(name, largest_peak(schedule), accepted)
-    return [schedules[schedules.index(schedule)] for schedule in schedules]
 
 
-def shared(schedules: Sequence[Callable[..., Any]]) -> bool:
-    """Whether all groups have the same schedule, which a group added later then gets too."""
-    return all(schedule is schedules[0] for schedule in schedules)
-
-
-def check_added(count: int, schedules: int) -> None:
-    """Refuse a group added later where none of several schedules is meant for it."""
-    if count != schedules:
-        raise ValueError(
-            "schedules must be one for all parameter groups if groups are added later; got one "
-            f"for each of {schedules}, not all equal, and now {count} groups"
-        )
+def scale(group: Group) -> float:
+    """What timm and others have in a group for its layer: a factor of its rate."""
+    factor: float = group.get("lr_scale", 1.0)
+    return factor
 
 
 def own_numbers(optimizer: Optimizer, key: str) -> None:
@@ -122,63 +97,132 @@ def own_numbers(optimizer: Optimizer, key: str) -> None:
     """
     seen: set[int] = set()
     for settings in (*optimizer.param_groups, optimizer.defaults):
-        content = settings.get(key)
-        if isinstance(content, np.generic):
-            settings[key] = content.item()
-        parts = content if isinstance(content, tuple) else (content,)
+        found = settings.get(key)
+        if isinstance(found, np.generic):
+            settings[key] = found.item()
+        parts = found if isinstance(found, tuple) else (found,)
         tensors = {id(part) for part in parts if isinstance(part, Tensor)}
         if seen & tensors:
-            settings[key] = copied(content)
+            settings[key] = copied(found)
         seen |= tensors
 
 
-def copied(content: Any) -> Any:
+def copied(found: Any) -> Any:
     """A setting of a group, in a copy that filling the group's tensors does not reach."""
-    if isinstance(content, tuple):
-        return tuple(map(copied, content))
-    return content.clone() if isinstance(content, Tensor) else content
+    if isinstance(found, tuple):
+        return tuple(map(copied, found))
+    return found.clone() if isinstance(found, Tensor) else found
 
 
-def put(group: dict[str, Any], key: str, number: Any) -> None:
-    """Set a setting of a group, in place if it is a tensor; for momentum the first of "betas"."""
-    try:
-        content = group[key]
-    except KeyError:
-        key, content = "betas", group["betas"]
-    if content.__class__ is float:  # The cheapest question.
+def put(group: Group, name: str, number: Any) -> None:
+    """Set a setting of a group, in place if it is a tensor."""
+    if group.get(name).__class__ is float:  # The cheapest question.
+        group[name] = number
+        return
+    key, index = place(name, group)
+    found = group[key] if index is None else group[key][index]
+    if isinstance(found, Tensor):
+        found.fill_(number.squeeze() if isinstance(number, Tensor) else number)
+    elif index is None:
         group[key] = number
-    elif isinstance(content, Tensor):
-        content.fill_(number.squeeze() if isinstance(number, Tensor) else number)
-    elif not isinstance(content, tuple | list):
-        group[key] = number
-    elif isinstance(content[0], Tensor):
-        content[0].fill_(number)
     else:
-        group[key] = (number, *content[1:])
-
-
-@contextmanager
-def others_kept(
-    optimizer: Optimizer, names: Iterable[str], state_dict: Mapping[str, Any], before: Any
-) -> Iterator[None]:
-    """Undo what happens within to settings that another scheduler has changed.
-
-    They are those that differ from what the scheduler of the state, which says so, set last; if the
-    optimizer has loaded a state, which replaces its list of groups, since it had the one before.
-    Otherwise they are what this scheduler set when it was made, for a run that is going on.
-    """
-    theirs = []
-    for name in () if optimizer.param_groups is before else names:
-        lasts = state_dict.get(f"_last_{name}", ())
-        for group, last in zip(optimizer.param_groups, lasts, strict=False):
-            number = group[name] if name in group else group["betas"][0]
-            if number != last:
-                theirs.append((group, name, copied(number)))
-    yield
-    for group, name, number in theirs:
-        put(group, name, number)
+        group[key] = (*group[key][:index], number, *group[key][index + 1 :])
 
 
 def current_rates(optimizer: Optimizer) -> list[float | Tensor]:
     """The learning rate of each group, in copies."""
     return [copied(group["lr"]) for group in optimizer.param_groups]
+
+
+def origins(known: Sequence[Group], groups: Sequence[Group]) -> list[int | None] | None:
+    """Which of the known groups each group is, and None for a new one; None if nothing changed.
+
+    A group stays the same if it has another place, or if ``load_state_dict`` of the optimizer has
+    made a new dictionary around its list of parameters.
+    """
+    if len(groups) == len(known) and all(a is b for a, b in zip(groups, known, strict=True)):
+        return None
+    places = {id(group["params"]): i for i, group in enumerate(known)}
+    places |= {id(group): i for i, group in enumerate(known)}
+    return [places.get(id(group), places.get(id(group["params"]))) for group in groups]
+
+
+class Marks:
+    """What a scheduler has set last, by which it sees what somebody else has set since."""
+
+    def __init__(self, groups: Iterable[Group]) -> None:
+        self.groups = [*groups]
+        self.set: dict[str, list[Any]] = {}
+
+    def put(self, name: str, numbers: Sequence[Any]) -> None:
+        """Set a setting in all groups but those whose number is None."""
+        marks: list[Any] = []
+        for group, number in zip(self.groups, numbers, strict=True):
+            if number is None:
+                marks.append(None)
+                continue
+            put(group, name, number)
+            found = content(name, group)
+            is_tensor = isinstance(found, Tensor)
+            marks.append((found, _version(found), number) if is_tensor else found)
+        self.set[name] = marks
+
+    def foreign(self) -> Iterator[tuple[str, int, Any]]:
+        """The settings that are not what was set: name, number of the group and content."""
+        for name, marks in self.set.items():
+            for index, (group, mark) in enumerate(zip(self.groups, marks, strict=True)):
+                if mark is not None and group.get(name) is not mark and _changed(name, group, mark):
+                    yield name, index, content(name, group)
+
+    def move(self, groups: Sequence[Group], places: Sequence[int | None]) -> None:
+        """Go over to new groups; what was set is known of those dictionaries that stay."""
+        stayed = [
+            None if i is None or self.groups[i] is not group else i
+            for group, i in zip(groups, places, strict=True)
+        ]
+        for name, marks in self.set.items():
+            self.set[name] = [None if i is None else marks[i] for i in stayed]
+        self.groups = [*groups]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"groups": self.groups, "set": {}}  # A copied tensor begins to count anew.
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was written to: asking for its value would wait for the device."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _changed(name: str, group: Group, mark: Any) -> bool:
+    try:
+        found = content(name, group)
+    except KeyError:  # It was taken out of the group.
+        return False
+    if isinstance(mark, tuple):
+        tensor, version, mark = mark
+        if found is tensor and _version(tensor) == version:
+            return False
+    return bool(found != mark)
+
+
+@contextmanager
+def others_kept(
+    optimizer: Optimizer, marks: Marks, names: Iterable[str], state_dict: Mapping[str, Any]
+) -> Iterator[None]:
+    """Undo what happens within to settings that another scheduler has set.
+
+    They are those that differ from what the scheduler of the state, which says so, set last, in
+    groups that the optimizer has made new, since it has loaded a state. In the others they are what
+    this scheduler set when it was made, for a run that is going on.
+    """
+    before = {id(group) for group in marks.groups}
+    theirs = []
+    for name in names:
+        lasts = state_dict.get(f"_last_{name}", ())
+        for index, (group, last) in enumerate(zip(optimizer.param_groups, lasts, strict=False)):
+            if id(group) not in before and last is not None and content(name, group) != last:
+                theirs.append((name, index, copied(content(name, group))))
+    yield
+    for name, index, number in theirs:
+        put(optimizer.param_groups[index], name, number)
+        marks.set[name][index] = None

@@ -1,84 +1,86 @@
-"""Learning rate, momentum and weight decay, set from the step count."""
+"""Any number in the parameter groups of an optimizer, set from the step count."""
 
-import math
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from rex_core.adapting import NOT_NEGATIVE, checked_count, checked_value, reading, shown
+from rex_core.adapting import checked_value, reading
 from rex_torch.groups import (
-    RANGES,
-    Function,
-    check_added,
+    check_alike,
     check_optimizer,
-    checked_budget,
-    current_rates,
-    others_kept,
+    check_setting,
+    copied,
     own_numbers,
+    place,
+    scale,
+)
+from rex_torch.scheduler import (
+    Function,
+    Given,
+    GroupScheduler,
+    accepted,
+    check_added,
+    check_wish,
+    checked_budget,
+    is_list,
     per_group,
-    put,
-    saved_count,
-    shared,
     with_clock,
-    without_clock,
 )
 
-Given = Function | Sequence[Function] | None
 
-
-@dataclass(slots=True)
-class _Setting:
-    """What follows a schedule: a setting of all groups, or of those chosen."""
-
-    name: str
-    schedule: Function
-    chosen: list[int] | None = None
-    last: float = math.nan
-
-
-class HyperparamScheduler(LRScheduler):
-    """Schedules for any of the learning rate, the momentum and the weight decay of an optimizer.
+class HyperparamScheduler(GroupScheduler):
+    """Schedules for any numbers in the parameter groups of an optimizer, by their names.
 
     After n calls of ``step()`` each has the value ``schedule(n, total_steps)``, whatever the
     optimizer was made with. A setting that is a tensor stays that tensor, filled in place:
     ``torch.compile`` compiles an optimizer step again when a float changes, but not for that.
 
+    One schedule sets a setting of all groups, which must agree in it. Where they differ (no weight
+    decay on biases, a lower rate in lower layers, a frozen group), a list says what each follows,
+    and None leaves a group alone: ``weight_decay=[schedule, None]``. A group's "lr_scale", timm's
+    factor of a layer, multiplies its rate.
+
+    A group that ``optimizer.add_param_group`` adds follows the schedule of all groups from the next
+    ``step()``. It is an error if the groups have different schedules, or if the new group has a
+    value of its own: make a new scheduler, with a list and ``last_epoch``.
+
     Its state is the number of steps and the values set last, without schedules or budget: after
     ``load_state_dict`` those given here hold, from the next update on. (Load the optimizer's state
     before it; that brings the old values. Where those are another scheduler's, in a SequentialLR or
-    a ChainedScheduler, they hold until the next ``step()``.) If equal schedules serve all groups, a
-    group that ``optimizer.add_param_group`` adds follows them too, from the next ``step()``.
+    a ChainedScheduler, they hold until the next ``step()``.)
 
     For a new budget in mid-run, make a new scheduler for the same optimizer, with `rex_core.Replan`
-    for values that do not jump, and load the old one's state, or ``step`` to its number of steps::
+    for values that do not jump, and say where it is::
 
         t0 = scheduler.last_epoch
-        scheduler = HyperparamScheduler(optimizer, T, lr=Replan(schedule, t0, T0))
-        scheduler.step(t0)
+        lr = Replan(schedule, t0, T0)
+        scheduler = HyperparamScheduler(optimizer, T, lr=lr, last_epoch=t0 - 1)
 
     A SequentialLR takes back the rate, and only the rate, of a scheduler whose turn has not come:
-    its momentum and weight decay have their first value from the beginning.
+    the other settings have their first value from the beginning.
 
     Args:
-        optimizer: The optimizer.
+        optimizer: The optimizer. Compile its ``step`` after the scheduler is made.
         total_steps: The budget in calls of ``step()``, an integer >= 1, or in any unit that each of
             them is told the count of, as in ``step(tokens)``; or a `rex_core.WallClock`, which is
             read at each of them. The state then has the time that it shows, too.
         lr: A `rex_core.Schedule` of the learning rate, or any function of (t, T), with values >= 0;
-            or a sequence of them, one for each parameter group.
+            or a sequence with one, or None, for each parameter group.
         momentum: The same, with values in [0, 1), for "momentum" or, in a group that has none, the
             first of "betas".
+        beta2: The same, with values in [0, 1), for the second of "betas".
         weight_decay: The same, with values >= 0, for "weight_decay".
+        last_epoch: As in PyTorch, to go on without a saved state: the number of calls of ``step()``
+            so far, less one, an integer >= -1.
+        **others: The same for other numbers of the groups by their keys, as ``eps`` or SAM's
+            ``rho``, with finite values.
 
     Raises:
-        ValueError: Nothing to schedule; not one schedule per group; a value out of range (what is
-            not seen now, at some steps between 0 and total_steps, is an error at its step);
-            total_steps out of range, or filled by phases; groups without such a setting.
+        ValueError: Nothing to schedule; not one schedule per group, or one for groups that differ;
+            a value out of range (what is not seen now, at some steps between 0 and total_steps, is
+            an error at its step); total_steps out of range, or filled by phases; groups without
+            such a setting; an lr that the optimizer ignores.
 
     >>> import torch
     >>> from rex_core import one_cycle
@@ -97,44 +99,31 @@ class HyperparamScheduler(LRScheduler):
         *,
         lr: Given = None,
         momentum: Given = None,
+        beta2: Given = None,
         weight_decay: Given = None,
+        last_epoch: int = -1,
+        **others: Given,
     ) -> None:
         check_optimizer(optimizer)
         self._budget = checked_budget(total_steps)
-        self._settings: list[_Setting] = []
-        self._fixed = False
-        given = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        for name, schedules in given.items():
+        given = {"lr": lr, "momentum": momentum, "beta2": beta2, "weight_decay": weight_decay}
+        self._schedules: dict[str, list[Function | None]] = {}
+        for name, schedules in (given | others).items():
             if schedules is not None:
-                self._add(name, per_group(name, schedules, optimizer, self._budget), optimizer)
-        if not self._settings:
+                check_setting(name, optimizer)
+                found = per_group(name, schedules, optimizer, self._budget, name)
+                if not is_list(schedules):
+                    check_alike(name, schedules, optimizer)
+                self._schedules[name] = found
+        if not self._schedules:
             raise ValueError("one of lr, momentum, weight_decay must be a schedule; got None")
-        super().__init__(optimizer)
-        self._groups = optimizer.param_groups
-
-    def step(self, epoch: int | None = None) -> None:
-        """Set the values for the next update, or for any other.
-
-        Args:
-            epoch: The number of updates before it, an integer >= 0; one more than now by default.
-                Or that of tokens, if the budget is one of tokens.
-
-        Raises:
-            ValueError: epoch or a value is out of range; a group was added and the schedules
-                differ.
-        """
-        if self._step_count == 1 and epoch is None:
-            self._check_order()
-        self._step_count += 1
-        self._update_lr(epoch)
-
-    def get_lr(self) -> list[float | Tensor]:
-        """The learning rate of each group."""
-        return current_rates(self.optimizer)
-
-    def get_last_lr(self) -> list[float | Tensor]:
-        """The learning rate of each group, in force for the next update."""
-        return self.get_lr()
+        self._names = list(self._schedules)
+        self._own_numbers(optimizer)
+        check_setting("lr", optimizer)
+        own_numbers(optimizer, "initial_lr")
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", copied(group["lr"]))
+        super().__init__(optimizer, last_epoch=last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """The number of steps, "last_epoch", and the values set last, "_last_lr" and so on.
@@ -142,74 +131,52 @@ class HyperparamScheduler(LRScheduler):
         With a clock, its state as well.
         """
         state: dict[str, Any] = {"last_epoch": self.last_epoch}
-        count = len(self.optimizer.param_groups)
-        for setting in self._settings:
-            last = state.setdefault(f"_last_{setting.name}", [None] * count)
-            for index in range(count) if setting.chosen is None else setting.chosen:
-                last[index] = setting.last
+        state |= {f"_last_{name}": numbers for name, numbers in self._last.items()}
         return with_clock(state, self._budget)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go to the number of steps in a state; one of PyTorch's other schedulers has it too.
+    def _rates(self, t: float) -> Sequence[float | None]:
+        if "lr" not in self._schedules:
+            return [None] * len(self.optimizer.param_groups)
+        return self._numbers("lr", *reading(self._budget, t))
 
-        With a clock, that goes to the time in the state.
+    def _set(self, t: float) -> None:
+        now, T = reading(self._budget, t)  # Of a clock, one moment for all settings.
+        values = {name: self._numbers(name, now, T) for name in self._names}
+        for name, numbers in values.items():
+            self._marks.put(name, numbers)
+        self._last = values
 
-        Raises:
-            ValueError: The state has no number of steps, "last_epoch", or no "clock" for a clock.
-        """
-        count = saved_count(state_dict)
-        without_clock(state_dict, self._budget)
-        self.last_epoch = count
-        if self.last_epoch >= 0:
-            names = {setting.name for setting in self._settings}
-            with others_kept(self.optimizer, names, state_dict, self._groups):
-                self._update_lr(self.last_epoch)
-
-    def _add(self, name: str, schedules: list[Function], optimizer: Optimizer) -> None:
-        names = {"momentum", "betas"} if name == "momentum" else {name}
-        if any(names.isdisjoint(group) for group in optimizer.param_groups):
-            raise ValueError(
-                f"{name} must be None for {type(optimizer).__name__}, whose parameter groups do "
-                f"not all have it; got {shown(schedules[0])}"
-            )
-        for key in names:
-            own_numbers(optimizer, key)
-        if name == "lr":
-            own_numbers(optimizer, "initial_lr")
-        if shared(schedules):
-            self._settings.append(_Setting(name, schedules[0]))
-            return
-        self._fixed = True
-        chosen: dict[int, list[int]] = {}
-        for index, schedule in enumerate(schedules):
-            chosen.setdefault(id(schedule), []).append(index)
-        for indices in chosen.values():
-            self._settings.append(_Setting(name, schedules[indices[0]], indices))
-
-    def _update_lr(self, epoch: int | None = None) -> None:
-        # The name by which SequentialLR starts a scheduler whose turn it is.
-        t = self.last_epoch + 1 if epoch is None else checked_count("epoch", epoch, 0)
+    def _numbers(self, name: str, now: float, T: float) -> list[float | None]:
+        """What each group gets; groups that share a schedule are usual, and it is asked once."""
+        asked: dict[int, float] = {}
+        numbers: list[float | None] = []
         groups = self.optimizer.param_groups
-        if self._fixed:
-            check_added(len(groups), len(self.base_lrs))
-        budget = self._budget
-        now, T = (t, budget) if isinstance(budget, int) else reading(budget, t)
-        for setting in self._settings:
-            name, chosen = setting.name, setting.chosen
-            setting.last = number = checked_value(
-                name, setting.schedule(now, T), RANGES.get(name, NOT_NEGATIVE)
-            )
-            for group in groups if chosen is None else [groups[i] for i in chosen]:
-                put(group, name, number)
-        self.last_epoch = t
+        for group, schedule in zip(groups, self._schedules[name], strict=True):
+            if schedule is None:
+                numbers.append(None)
+                continue
+            number = asked.get(id(schedule))
+            if number is None:
+                number = checked_value(name, schedule(now, T), accepted(name))
+                asked[id(schedule)] = number
+            scaled = name == "lr" and "lr_scale" in group
+            numbers.append(number * scale(group) if scaled else number)
+        return numbers
 
-    def _check_order(self) -> None:
-        """PyTorch's own warning, from the marks that its schedulers leave on the optimizer."""
-        watched = hasattr(self.optimizer.step, "_wrapped_by_lr_sched")
-        if watched and not getattr(self.optimizer, "_opt_called", False):
-            warnings.warn(
-                "scheduler.step() came before the first optimizer.step(): the first value of the "
-                "schedule was skipped",
-                UserWarning,
-                stacklevel=3,
-            )
+    def _take(self, places: Sequence[int | None]) -> None:
+        groups = self.optimizer.param_groups
+        taken: dict[str, list[Function | None]] = {}
+        for name, schedules in self._schedules.items():
+            if None in places:
+                way = f"HyperparamScheduler(..., {name}=[...], last_epoch={self.last_epoch - 1})"
+                check_added(name, len(groups), schedules, way)
+                check_setting(name, self.optimizer)
+                check_wish(name, self.optimizer, places, way)
+            taken[name] = [schedules[0] if i is None else schedules[i] for i in places]
+        self._own_numbers(self.optimizer)
+        self._schedules = taken
+
+    def _own_numbers(self, optimizer: Optimizer) -> None:
+        for name in self._names:
+            for key in {place(name, group)[0] for group in optimizer.param_groups}:
+                own_numbers(optimizer, key)

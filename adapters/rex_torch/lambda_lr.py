@@ -8,29 +8,41 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from rex_core.adapting import checked_count, concrete, largest_peak, shown
+from rex_core import WallClock
+from rex_core.adapting import (
+    checked_count,
+    checked_value,
+    concrete,
+    largest_peak,
+    reading,
+    shown,
+)
 from rex_torch.groups import (
-    Function,
-    check_added,
+    Group,
+    check_alike,
     check_optimizer,
-    checked_budget,
+    check_setting,
     copied,
-    current_rates,
-    others_kept,
     own_numbers,
+    scale,
+)
+from rex_torch.scheduler import (
+    Function,
+    Given,
+    GroupScheduler,
+    check_added,
+    check_wish,
+    checked_budget,
+    is_list,
     per_group,
-    put,
-    saved_count,
-    shared,
-    value,
+    remembered,
     with_clock,
-    without_clock,
 )
 
 
 def lambda_lr(
     optimizer: Optimizer,
-    schedule: Function | Sequence[Function],
+    schedule: Given,
     total_steps: Any,
     *,
     absolute: bool = False,
@@ -43,6 +55,13 @@ def lambda_lr(
         lr = lr₀ · schedule(n, total_steps)
         lr = schedule(n, total_steps)        if absolute
 
+    A group's "lr_scale", timm's factor of a layer, multiplies that.
+
+    lr₀ is the group's "initial_lr" if it has one, as with all schedulers of PyTorch: an earlier
+    scheduler or a loaded state left it. In a second phase on the same optimizer a new
+    ``group["lr"]`` would be forgotten, so it is an error until one of the two is chosen. So is a
+    state that brings another lr₀ than the optimizer was made with.
+
     Its state has the number of steps, lr₀ and the rate set last, but neither schedule nor budget:
     after ``load_state_dict`` those given here hold, from the next update on. (Load the optimizer's
     state before it; that brings the old rate. Where that is another scheduler's, in a SequentialLR
@@ -50,20 +69,22 @@ def lambda_lr(
     a group that ``optimizer.add_param_group`` adds follows them too, from the next ``step()``.
 
     For a new budget in mid-run, make a new scheduler for the same optimizer, with `rex_core.Replan`
-    for a rate that does not jump, and load the old one's state, or give last_epoch::
+    for a rate that does not jump, and say where it is::
 
         t0 = scheduler.last_epoch
         scheduler = lambda_lr(optimizer, Replan(schedule, t0, T0), T, last_epoch=t0 - 1)
 
     Args:
         optimizer: The optimizer. A rate that is a tensor stays that tensor, filled in place.
+            Compile its ``step`` after the scheduler is made.
         schedule: A `rex_core.Schedule`, or any function of (t, T), with values >= 0; or a sequence
-            of them, one for each parameter group.
+            with one for each parameter group, or None for a group whose rate is left alone.
         total_steps: The budget in calls of ``step()``, an integer >= 1; or a `rex_core.WallClock`,
             which is read at each of them. The state then has the time that it shows, too.
-        absolute: Whether a schedule gives the rate, not a factor of the one that the group has.
+        absolute: Whether a schedule gives the rate, not a factor of the one that the group has. One
+            schedule for groups whose rates differ is an error then.
         last_epoch: As in PyTorch, to go on without a saved state: the number of calls of ``step()``
-            so far, less one, an integer >= -1.
+            so far, less one, an integer >= -1. A group without an "initial_lr" was added since.
 
     Returns:
         The scheduler. It pickles, and its state loads with ``weights_only=True``.
@@ -72,7 +93,8 @@ def lambda_lr(
         ValueError: A schedule that is not absolute has another peak_value than 1; not one schedule
             per group; a value out of range (what is not seen now, at some steps between 0 and
             total_steps, is an error at its step); total_steps out of range, or filled by phases;
-            last_epoch out of range, or >= 0 for groups without an "initial_lr".
+            last_epoch out of range, or >= 0 where no group has an "initial_lr"; two rates to begin
+            with; an lr that is None, or that the optimizer ignores.
 
     >>> import torch
     >>> from rex_core import Schedule
@@ -81,106 +103,151 @@ def lambda_lr(
     """
     check_optimizer(optimizer)
     budget = checked_budget(total_steps)
-    schedules = per_group("schedule", schedule, optimizer, budget)
+    check_setting("lr", optimizer)
+    schedules = per_group("schedule", schedule, optimizer, budget, "lr")
     for each in schedules:
-        if not absolute and concrete(largest_peak(each)) != 1:
+        if not absolute and each is not None and concrete(largest_peak(each)) != 1:
             raise ValueError(
                 "schedule.peak_value must be 1 unless absolute=True: LambdaLR multiplies the lr of "
                 "each group with the schedule, and a rate given to both is squared (lr²); got "
                 f"{shown(largest_peak(each))}"
             )
+    if absolute and not is_list(schedule):
+        check_alike("lr", schedule, optimizer)
     checked_count("last_epoch", last_epoch, -1)
-    if last_epoch >= 0 and any("initial_lr" not in group for group in optimizer.param_groups):
-        raise ValueError(
-            "last_epoch must be -1 if a group has no 'initial_lr', which the optimizer's saved "
-            f"state brings; got {last_epoch!r}"
-        )
+    if not absolute:
+        _check_beginning(optimizer, last_epoch)
     for key in ("lr", "initial_lr"):
         own_numbers(optimizer, key)
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", copied(group["lr"]))
     # One object for one schedule, and a partial: LambdaLR saves the attributes of other callables,
     # and on load would bring the old budget back.
-    lambdas = {id(each): partial(value, each, budget) for each in schedules}
+    lambdas: dict[int, Any] = {
+        id(each): _alone if each is None else partial(value, each, budget) for each in schedules
+    }
     kind = _Rates if absolute else _Factors
-    return kind(optimizer, [lambdas[id(each)] for each in schedules], last_epoch)
+    return kind(optimizer, [lambdas[id(each)] for each in schedules], last_epoch, budget)
 
 
-class _Factors(LambdaLR):
+def value(schedule: Function, budget: int | WallClock, t: float) -> float:
+    """The value after t steps."""
+    return checked_value("schedule", schedule(*reading(budget, t)))
+
+
+def _alone(t: float) -> None:
+    """No value: the group's rate is left alone."""
+
+
+def _check_beginning(optimizer: Optimizer, last_epoch: int) -> None:
+    groups = optimizer.param_groups
+    if last_epoch >= 0:
+        if not any("initial_lr" in group for group in groups):
+            raise ValueError(
+                "last_epoch must be -1 if a group has no 'initial_lr', which the optimizer's "
+                f"saved state brings; got {last_epoch!r}"
+            )
+        return
+    if not getattr(optimizer, "_opt_called", False):
+        return  # Schedulers made one after the other, or a loaded state, whose own comes next.
+    ours = remembered(optimizer)
+    changed = None if ours is None else {index for name, index, _ in ours.foreign() if name == "lr"}
+    for index, group in enumerate(groups):
+        first, rate = float(group.get("initial_lr", group["lr"])), float(group["lr"])
+        if first != rate and (changed is None or index in changed):
+            raise ValueError(
+                f"lr of parameter group {index} must be its 'initial_lr', {first}, which an "
+                "earlier scheduler left and from which a new one begins; got "
+                f"{rate}. To begin from lr, del group['initial_lr']; to begin from the first rate, "
+                "group['lr'] = group['initial_lr']; to go on, give last_epoch"
+            )
+
+
+class _Factors(GroupScheduler, LambdaLR):
     """A LambdaLR whose budget holds from when it is loaded, and that takes groups added later."""
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int) -> None:
-        super().__init__(optimizer, lr_lambda, last_epoch)
-        self._groups = optimizer.param_groups
-
-    def get_lr(self) -> list[float | Tensor]:
-        if len(self.base_lrs) != len(self.optimizer.param_groups):
-            self._take_added()
-        return self._rates()
-
-    def get_last_lr(self) -> list[float | Tensor]:
-        return current_rates(self.optimizer)
+    def __init__(
+        self, optimizer: Optimizer, lambdas: list[Any], last_epoch: int, budget: int | WallClock
+    ) -> None:
+        self._budget = budget
+        super().__init__(optimizer, lambdas, last_epoch=last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        state = super().state_dict() | {"_last_lr": [float(rate) for rate in self._last_lr]}
-        del state["_groups"]
+        state = LambdaLR.state_dict(self)
+        for name in ("_budget", "_marks"):
+            del state[name]
+        state["_last_lr"] = [float(rate) for rate in self._last_lr]
         return with_clock(state, self._budget)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        saved_count(state_dict)
+    def _load(self, state_dict: dict[str, Any]) -> None:
         self._check_groups(state_dict)
-        self._take_added()
-        super().load_state_dict(without_clock(state_dict, self._budget))
-        if self.last_epoch >= 0:
-            with others_kept(self.optimizer, ["lr"], state_dict, self._groups):
-                self._update_lr(self.last_epoch)
+        LambdaLR.load_state_dict(self, state_dict)
 
     def _check_groups(self, state_dict: dict[str, Any]) -> None:
         count = len(self.optimizer.param_groups)
         for name in ("base_lrs", "lr_lambdas"):
-            content = state_dict.get(name)
-            if not isinstance(content, list) or not 1 <= len(content) <= count:
+            found = state_dict.get(name)
+            if not isinstance(found, list) or not 1 <= len(found) <= count:
                 raise ValueError(
                     f"{name} in state_dict must be a list with one for each of the {count} "
-                    f"parameter groups, as in the state of a LambdaLR; got {shown(content)}"
+                    f"parameter groups, as in the state of a LambdaLR; got {shown(found)}. With "
+                    "another scheduler's state, give last_epoch=state_dict['last_epoch'] - 1 to "
+                    "lambda_lr instead"
                 )
+        self._check_bases(state_dict["base_lrs"])
 
-    def _update_lr(self, epoch: int | None = None) -> None:
-        self.last_epoch = self.last_epoch + 1 if epoch is None else checked_count("epoch", epoch, 0)
-        self._last_lr = self.get_lr()
-        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
-            put(group, "lr", rate)
+    def _check_bases(self, saved: list[Any]) -> None:
+        ours = [float(base) for base in self.base_lrs[: len(saved)]]
+        theirs = [float(base) for base in saved[: len(ours)]]
+        if ours != theirs:
+            raise ValueError(
+                f"base_lrs in state_dict must be {ours}, the lr of the optimizer here; got "
+                f"{theirs}, that of the run that was saved. To go on with that, make the optimizer "
+                "with it; to go on with the new one, set state_dict['base_lrs'] to it"
+            )
 
-    @property
-    def _budget(self) -> Any:
-        function: Any = self.lr_lambdas[0]
-        return function.args[1]
-
-    def _rates(self) -> list[float | Tensor]:
-        return [base * n for base, n in zip(self.base_lrs, self._numbers(), strict=True)]
-
-    def _numbers(self) -> list[float]:
-        """What the lambdas give; groups that share one are usual, and it is asked once."""
-        numbers: list[float] = []
-        asked = None
-        for function in self.lr_lambdas:
+    def _rates(self, t: float) -> Sequence[float | Tensor | None]:
+        rates: list[float | Tensor | None] = []
+        asked = None  # Groups that share a lambda are usual, and it is asked once.
+        for group, function, base in zip(
+            self.optimizer.param_groups, self.lr_lambdas, self.base_lrs, strict=True
+        ):
             if function is not asked:
-                asked, number = function, function(self.last_epoch)
-            numbers.append(number)
-        return numbers
+                asked, number = function, function(t)  # type: ignore[arg-type]
+            rates.append(None if number is None else self._rate(group, number, base))
+        return rates
 
-    def _take_added(self) -> None:
+    def _rate(self, group: Group, number: float, base: float | Tensor) -> float | Tensor:
+        rate = base * number
+        return rate * scale(group) if "lr_scale" in group else rate
+
+    def _take(self, places: Sequence[int | None]) -> None:
         groups, lambdas = self.optimizer.param_groups, self.lr_lambdas
-        if not shared(lambdas):
-            check_added(len(groups), len(lambdas))
+        if None in places:
+            way = f"lambda_lr(optimizer, [...], ..., last_epoch={self.last_epoch - 1})"
+            check_added("schedule", len(groups), lambdas, way)
+            check_setting("lr", self.optimizer)
+            self._check_added(places, way)
         own_numbers(self.optimizer, "lr")
+        rates = [copied(group.setdefault("initial_lr", copied(group["lr"]))) for group in groups]
         # New lists: a state that was saved or loaded holds the old ones.
-        added = groups[len(self.base_lrs) :]
-        rates = [copied(group.setdefault("initial_lr", copied(group["lr"]))) for group in added]
-        self.base_lrs = [*self.base_lrs, *rates]
-        self.lr_lambdas = [*lambdas, *lambdas[:1] * (len(groups) - len(lambdas))]
+        self.base_lrs = [
+            rate if i is None else self.base_lrs[i] for rate, i in zip(rates, places, strict=True)
+        ]
+        self.lr_lambdas = [lambdas[0] if i is None else lambdas[i] for i in places]
+
+    def _check_added(self, places: Sequence[int | None], way: str) -> None:
+        """Any rate of a new group will do, since it is multiplied."""
 
 
 class _Rates(_Factors):
     """The same for lambdas that give the rate itself."""
 
-    def _rates(self) -> list[float | Tensor]:
-        return [*self._numbers()]
+    def _rate(self, group: Group, number: float, base: float | Tensor) -> float:
+        return number * scale(group) if "lr_scale" in group else number
+
+    def _check_bases(self, saved: list[Any]) -> None:
+        """The rates that the optimizers were made with are not used."""
+
+    def _check_added(self, places: Sequence[int | None], way: str) -> None:
+        check_wish("lr", self.optimizer, places, way)

@@ -1,0 +1,295 @@
+"""What both schedulers share: steps, states, and whose word counts in a parameter group."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from rex_core import WallClock
+from rex_core.adapting import (
+    ANY,
+    NOT_NEGATIVE,
+    Range,
+    checked_count,
+    checked_schedule,
+    checked_value,
+    largest_peak,
+    reading,
+    shown,
+    tried,
+)
+from rex_torch.groups import (
+    Marks,
+    content,
+    copied,
+    current_rates,
+    origins,
+    others_kept,
+    place,
+)
+
+Function = Callable[[Any, Any], Any]
+Given = Function | Sequence[Function | None] | None
+
+_RANGES = {
+    "lr": NOT_NEGATIVE,
+    "momentum": Range(0, 1, "[)"),
+    "beta2": Range(0, 1, "[)"),
+    "weight_decay": NOT_NEGATIVE,
+}
+_STEPS = Range(1, integers=True)
+_MARKS: WeakKeyDictionary[Optimizer, Marks] = WeakKeyDictionary()
+
+
+def accepted(name: str) -> Range:
+    """The values that a setting may have."""
+    return _RANGES.get(name, ANY)
+
+
+def checked_budget(total_steps: Any) -> int | WallClock:
+    """The budget: the clock, or an int."""
+    if isinstance(total_steps, WallClock):
+        return total_steps
+    return _STEPS.count("total_steps", total_steps)
+
+
+def per_group(
+    argument: str, schedules: Any, optimizer: Optimizer, budget: int | WallClock, name: str
+) -> list[Function | None]:
+    """A schedule of a setting for each parameter group, which has accepted the budget, or None.
+
+    Schedules that are equal become one object: what shares a schedule is then known by identity.
+    """
+    _, T = reading(budget, 0)
+    count = len(optimizer.param_groups)
+    if not is_list(schedules):
+        schedules = [schedules] * count
+    elif len(schedules) != count:
+        raise ValueError(
+            f"{argument} must be one schedule, or a sequence with one for each of the {count} "
+            f"parameter groups; got {len(schedules)} (None leaves a group alone)"
+        )
+    found: list[Function | None] = []
+    for each in schedules:
+        schedule = None if each is None else checked_schedule(argument, each)
+        if schedule is not None and schedule not in found:
+            tried(argument, schedule, T, accepted(name))
+            checked_value(argument, largest_peak(schedule), accepted(name))
+        found.append(schedule if schedule not in found else found[found.index(schedule)])
+    if not any(found):
+        raise ValueError(f"{argument} must have a schedule for one of the groups; got {schedules}")
+    return found
+
+
+def is_list(schedules: Any) -> bool:
+    """Whether an argument is schedules for the groups, not one for all of them."""
+    return (
+        isinstance(schedules, Sequence)
+        and not isinstance(schedules, str)
+        and not callable(schedules)
+    )
+
+
+def remembered(optimizer: Optimizer) -> Marks | None:
+    """What a scheduler of this library has set last in an optimizer."""
+    return _MARKS.get(optimizer)
+
+
+class GroupScheduler(LRScheduler):
+    """A scheduler that knows its parameter groups by identity, and what it has set in them.
+
+    A subclass tells the rates of a step, sets all of its values, and goes over to other groups.
+    """
+
+    _budget: Any
+    _names: Sequence[str] = ("lr",)
+
+    def __init__(self, optimizer: Optimizer, *lambdas: Any, last_epoch: int) -> None:
+        checked_count("last_epoch", last_epoch, -1)
+        self._marks = _MARKS[optimizer] = Marks(optimizer.param_groups)
+        initialise: Any = super().__init__  # Of LambdaLR, or LRScheduler without lambdas.
+        initialise(optimizer, *lambdas, last_epoch)
+
+    def step(self, epoch: float | None = None) -> None:
+        """Set the values for the next update, or for any other.
+
+        A value that is not what this scheduler has set last is overwritten, with a warning: a
+        second scheduler, as ReduceLROnPlateau, has no effect beside this one.
+
+        Args:
+            epoch: The number of updates before it, >= 0; one more than now by default. It may lie
+                between two updates, or be the number of tokens if the budget is one of tokens.
+
+        Raises:
+            ValueError: epoch or a value is out of range; a group was added that has a wish of its
+                own, or while the schedules of the groups differ.
+        """
+        if epoch is None:
+            if self._step_count == 1:
+                self._check_order()
+            self._check_alone()
+        self._step_count += 1
+        self._update_lr(epoch)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The learning rate of each group at ``last_epoch``."""
+        groups, rates = self.optimizer.param_groups, self._rates(self.last_epoch)
+        return [
+            copied(group["lr"]) if rate is None else rate
+            for group, rate in zip(groups, rates, strict=True)
+        ]
+
+    def get_last_lr(self) -> list[float | Tensor]:
+        """The learning rate of each group, in force for the next update."""
+        return current_rates(self.optimizer)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go to the number of steps in a state; one of PyTorch's other schedulers has it too.
+
+        With a clock, that goes to the time in the state.
+
+        Raises:
+            ValueError: The state has no number of steps, "last_epoch", or no "clock" for a clock.
+        """
+        count = saved_place(state_dict)
+        with others_kept(self.optimizer, self._marks, self._names, state_dict):
+            self._follow()
+            self._load(without_clock(state_dict, self._budget))
+            self.last_epoch = count  # type: ignore[assignment]
+            # Below 0 it waits for its turn in a SequentialLR, or in one within another.
+            if count >= 0:
+                self._update_lr(count)
+
+    def _load(self, state_dict: dict[str, Any]) -> None:
+        """Take more of a state than the number of steps."""
+
+    def _rates(self, t: float) -> Sequence[float | Tensor | None]:
+        """The rate of each group after t steps; None for those left alone."""
+        raise NotImplementedError
+
+    def _set(self, t: float) -> None:
+        self._marks.put("lr", self._rates(t))
+
+    def _take(self, places: Sequence[int | None]) -> None:
+        """Go over to groups that were those, or are new, or raise ValueError."""
+        raise NotImplementedError
+
+    def _initial_step(self) -> None:
+        # SequentialLR calls it too, after it has put the rates back.
+        self._step_count = 1
+        self._marks.set.clear()
+        self._update_lr()
+
+    def _update_lr(self, epoch: float | None = None) -> None:
+        # The name by which SequentialLR starts a scheduler whose turn it is.
+        t = self.last_epoch + 1 if epoch is None else checked_place(epoch)
+        self._follow()
+        self._set(t)
+        self.last_epoch = t  # type: ignore[assignment]
+        self._last_lr = current_rates(self.optimizer)
+
+    def _follow(self) -> None:
+        """Go over to the groups that the optimizer has now."""
+        groups = self.optimizer.param_groups
+        places = origins(self._marks.groups, groups)
+        if places is not None:
+            self._take(places)
+            self._marks.move(groups, places)
+
+    def _check_order(self) -> None:
+        """PyTorch's own warning, from the marks that its schedulers leave on the optimizer."""
+        watched = hasattr(self.optimizer.step, "_wrapped_by_lr_sched")
+        if watched and not getattr(self.optimizer, "_opt_called", False):
+            warnings.warn(
+                "scheduler.step() came before the first optimizer.step(): the first value of the "
+                "schedule was skipped",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _check_alone(self) -> None:
+        if not getattr(self.optimizer, "_opt_called", False):
+            return  # A SequentialLR is made: it puts the first rates back.
+        for name, index, found in self._marks.foreign():
+            warnings.warn(
+                f"{name} of parameter group {index} is {shown(found)}, which this scheduler did "
+                "not set, and is overwritten now. One scheduler sets a setting; two in turn go "
+                "into a SequentialLR, a factor into the schedule (schedule * other), and a metric "
+                "decides through rex_core.Plateau",
+                UserWarning,
+                stacklevel=3,
+            )
+            return
+
+
+def checked_place(epoch: Any) -> float:
+    """A place in the budget: an int or, between two steps, a float."""
+    if isinstance(epoch, float):
+        NOT_NEGATIVE.check("epoch", epoch)
+        return int(epoch) if epoch.is_integer() else float(epoch)
+    return checked_count("epoch", epoch, 0)
+
+
+def saved_place(state_dict: Any) -> float:
+    """The place in the budget that the state of a scheduler has."""
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(
+            f"state_dict must be what state_dict() of a scheduler returned; got {shown(state_dict)}"
+        )
+    found = state_dict.get("last_epoch")
+    if isinstance(found, float) and found >= 0:
+        return checked_place(found)
+    return checked_count("last_epoch in state_dict", found)
+
+
+def with_clock(state: dict[str, Any], budget: int | WallClock) -> dict[str, Any]:
+    """The state of a scheduler, and with it that of its clock."""
+    return state | {"clock": budget.state_dict()} if isinstance(budget, WallClock) else state
+
+
+def without_clock(state: Mapping[str, Any], budget: int | WallClock) -> dict[str, Any]:
+    """The state of a scheduler; what it has for a clock goes there."""
+    if isinstance(budget, WallClock):
+        if "clock" not in state:
+            raise ValueError(
+                "state_dict must have the 'clock' of a scheduler whose total_steps was a "
+                "WallClock: without it, the time that was spent would be given again; got "
+                f"{list(state)}"
+            )
+        budget.load_state_dict(state["clock"])
+    return {key: found for key, found in state.items() if key != "clock"}
+
+
+def of_all(schedules: Sequence[Any]) -> Any:
+    """The one schedule of all groups, which a group added later then gets too, or None."""
+    first = schedules[0]
+    return first if all(schedule is first for schedule in schedules) else None
+
+
+def check_added(name: str, groups: int, schedules: Sequence[Any], way: str) -> None:
+    """Refuse a group added later where none of several schedules is meant for it."""
+    if of_all(schedules) is None:
+        raise ValueError(
+            f"{name} must be one schedule for all parameter groups if groups are added later; got "
+            f"one for each of {len(schedules)}, not all equal, and now {groups} groups. Make a new "
+            f"scheduler: {way}"
+        )
+
+
+def check_wish(name: str, optimizer: Optimizer, places: Sequence[int | None], way: str) -> None:
+    """Refuse a new group whose value is neither the others' nor the optimizer's default."""
+    numbers = [float(content(name, group)) for group in optimizer.param_groups]
+    usual = {number for number, i in zip(numbers, places, strict=True) if i is not None}
+    if place(name, optimizer.defaults)[0] in optimizer.defaults:
+        usual.add(float(content(name, optimizer.defaults)))
+    for index, (number, origin) in enumerate(zip(numbers, places, strict=True)):
+        if origin is None and number not in usual:
+            raise ValueError(
+                f"{name} of parameter group {index}, which was added, must be that of the others "
+                f"or the optimizer's default for their schedule to set it; got {number}. Make a "
+                f"new scheduler, with a schedule or None for each group: {way}"
+            )
