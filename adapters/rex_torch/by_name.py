@@ -1,0 +1,165 @@
+"""A LambdaLR whose schedule is written in named arguments, for trainers told by a config."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from rex_core import Restarts, Schedule, bind
+from rex_core.adapting import Bound, checked_function
+from rex_torch.lambda_lr import lambda_lr
+
+Name = str | Mapping[str, Any] | Any
+
+
+def schedule_lr(
+    optimizer: Optimizer,
+    total_steps: Any,
+    *,
+    profile: Name = "rex",
+    sampling: Name = "every_step",
+    beta: float | None = None,
+    gamma: float | None = None,
+    power: float | None = None,
+    k: float | None = None,
+    ratio: float | None = None,
+    timescale: float | None = None,
+    lower: float | None = None,
+    upper: float | None = None,
+    milestones: Sequence[float] | None = None,
+    factor: float | None = None,
+    values: Sequence[float] | None = None,
+    end_ratio: float = 0.0,
+    init_ratio: float = 0.0,
+    warmup_steps: float = 0,
+    warmup_ratio: float = 0.0,
+    warmup_profile: Name = "linear",
+    hold_steps: float = 0,
+    hold_ratio: float = 0.0,
+    decay_steps: float | None = None,
+    decay_ratio: float | None = None,
+    cycles: int = 1,
+    period_mult: float = 1,
+    peak_mult: float = 1,
+    last_epoch: int = -1,
+) -> LambdaLR:
+    """A schedule as the learning rate of an optimizer, every setting of it a named argument.
+
+    The rate of each group is its own lr times the factor of ``Schedule(profile, sampling, ...)``,
+    with peak 1: `lambda_lr` with a schedule that a config can write. Step it once an update.
+
+    Args:
+        optimizer: The optimizer.
+        total_steps: The budget in calls of ``step()``, an integer >= 1, or a `rex_core.WallClock`.
+        profile: The curve by its name, as "rex", "linear" or "cosine"; or a function, or the
+            dictionary {name: parameters}.
+        sampling: How often the curve is read, in the same way.
+        beta: A parameter of the profile, if it has it: β of "rex", in [-1e30, 1).
+        gamma: γ of "exponential".
+        power: The power of "cosine" or "polynomial".
+        k: The exponent of k-decay, of "cosine" or "polynomial".
+        ratio: The last factor of "geometric".
+        timescale: That of "inverse_sqrt".
+        lower: The first point of "tanh".
+        upper: The last point of "tanh".
+        milestones: Those of "step".
+        factor: The factor at each milestone of "step".
+        values: Those of "interpolate".
+        end_ratio: The end as a share of the peak.
+        init_ratio: The beginning of the warmup as a share of the peak.
+        warmup_steps: The warmup in steps.
+        warmup_ratio: The warmup as a share of total_steps.
+        warmup_profile: The profile of the warmup, from its end to its beginning.
+        hold_steps: So many steps at the peak before the decay.
+        hold_ratio: The same as a share of total_steps.
+        decay_steps: The decay in steps, back from the end.
+        decay_ratio: The same as a share of total_steps.
+        cycles: How often the schedule runs within the budget, from 1 to 100.
+        period_mult: The length of each cycle by that of the one before.
+        peak_mult: The peak of each cycle by that of the one before.
+        last_epoch: As in PyTorch: the number of calls of ``step()`` so far, less one.
+
+    Returns:
+        The scheduler, as of `lambda_lr`.
+
+    Raises:
+        ValueError: A setting is out of range, two say the same, or the profile has no such
+            parameter.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(3))], lr=0.1)
+    >>> scheduler = schedule_lr(optimizer, 1000, profile="rex", beta=0.9, warmup_ratio=0.05)
+    """
+    given: dict[str, Any] = {
+        "beta": beta,
+        "gamma": gamma,
+        "power": power,
+        "k": k,
+        "ratio": ratio,
+        "timescale": timescale,
+        "lower": lower,
+        "upper": upper,
+        "milestones": milestones,
+        "factor": factor,
+        "values": values,
+    }
+    params = {name: value for name, value in given.items() if value is not None}
+    curve = checked_function("profile", profile)
+    if params:
+        known = dict(curve.params) if isinstance(curve, Bound) else {}
+        curve = bind(getattr(curve, "function", curve), **{**known, **params})
+    schedule: Any = Schedule(
+        curve,
+        sampling,
+        end_value=end_ratio,
+        init_value=init_ratio,
+        warmup_steps=warmup_steps,
+        warmup_ratio=warmup_ratio,
+        warmup_profile=warmup_profile,
+        hold_steps=hold_steps,
+        hold_ratio=hold_ratio,
+        decay_steps=decay_steps,
+        decay_ratio=decay_ratio,
+    )
+    if (cycles, period_mult, peak_mult) != (1, 1, 1):
+        schedule = Restarts(schedule, cycles, period_mult=period_mult, peak_mult=peak_mult)
+    return lambda_lr(optimizer, schedule, total_steps, last_epoch=last_epoch)
+
+
+def get_rex_schedule_with_warmup(
+    optimizer: Optimizer,
+    num_warmup_steps: int,
+    num_training_steps: int,
+    beta: float = 0.5,
+    min_lr_ratio: float = 0.0,
+    last_epoch: int = -1,
+) -> LambdaLR:
+    """REX after a linear warmup, under the argument names of Hugging Face's schedules.
+
+    Args:
+        optimizer: The optimizer.
+        num_warmup_steps: The warmup in steps, >= 0 and below num_training_steps.
+        num_training_steps: The budget in calls of ``step()``, the warmup included; >= 1.
+        beta: β of `rex_core.rex`, in [-1e30, 1).
+        min_lr_ratio: The end as a share of the peak.
+        last_epoch: As in PyTorch: the number of calls of ``step()`` so far, less one.
+
+    Returns:
+        The scheduler, as of `lambda_lr`.
+
+    Raises:
+        ValueError: A setting is out of range.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(3))], lr=0.1)
+    >>> scheduler = get_rex_schedule_with_warmup(optimizer, 100, 1000)
+    """
+    return schedule_lr(
+        optimizer,
+        num_training_steps,
+        beta=beta,
+        end_ratio=min_lr_ratio,
+        warmup_steps=num_warmup_steps,
+        last_epoch=last_epoch,
+    )
