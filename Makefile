@@ -16,7 +16,8 @@ test: lint ## lint, then run every test and doctest
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-tensorflow: .venv-tensorflow/stamp ## run the tests of rex_keras on TensorFlow
-	KERAS_BACKEND=tensorflow $(TENSORFLOW)/pytest tests/adapters/test_rex_keras.py adapters/rex_keras
+	KERAS_BACKEND=tensorflow $(TENSORFLOW)/pytest adapters/rex_keras \
+		tests/adapters/test_rex_keras.py tests/adapters/test_rex_keras_fits.py
 
 fuzz: .venv/dev.stamp ## search for faults of the core with 100 times the examples
 	REX_FUZZ_EXAMPLES=20000 $(BIN)/pytest tests/core/test_fuzz.py

@@ -9,7 +9,19 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-from rex_keras.callbacks import BatchLearningRateScheduler, learning_rate_scheduler
+if tuple(map(int, keras.__version__.split(".")[:2])) < (3, 9):
+    raise ImportError(
+        f"rex_keras needs keras>=3.9; found {keras.__version__}: "
+        "pip install --upgrade 'rex-schedules[keras]'",
+        name="keras",
+    )
+
+from rex_keras.callbacks import BatchLearningRateScheduler, RateLogger, learning_rate_scheduler
 from rex_keras.schedules import as_schedule
 
-__all__ = ["BatchLearningRateScheduler", "as_schedule", "learning_rate_scheduler"]
+__all__ = [
+    "BatchLearningRateScheduler",
+    "RateLogger",
+    "as_schedule",
+    "learning_rate_scheduler",
+]

@@ -8,42 +8,70 @@ import keras
 
 from rex_core import WallClock
 from rex_core.adapting import checked_value, reading
-from rex_keras.schedules import check_budget, check_schedule
+from rex_keras.fits import (
+    PerFit,
+    SetRates,
+    Span,
+    accumulation,
+    check_settable,
+    latest,
+    optimizers,
+    updates,
+)
+from rex_keras.schedules import (
+    BudgetedSchedule,
+    check_accumulation,
+    check_budget,
+    check_schedule,
+    schedule_of,
+)
 
 
 def learning_rate_scheduler(
-    schedule: Callable[[Any, Any], Any], epochs: int | WallClock
+    schedule: Callable[[Any, Any], Any], epochs: int | WallClock, *, first_epoch: int = 0
 ) -> keras.callbacks.LearningRateScheduler:
-    """A schedule read once per epoch: epoch -> schedule(epoch, epochs).
+    """A schedule read once per epoch: epoch -> schedule(epoch - first_epoch, epochs).
 
-    The epoch is the one that ``fit`` counts, from ``initial_epoch`` on. A clock is read instead, if
-    that is the budget, and ``fit`` ends with the epoch in which the time is up.
+    The epoch is the one that ``fit`` counts, from ``initial_epoch`` on: a second ``fit`` without
+    one begins the schedule again. A clock is read instead, if that is the budget, and ``fit`` ends
+    with the epoch in which the time is up.
+
+    The schedule overwrites the number that compile got. A UserWarning names what else disagrees
+    with it: a ``fit`` that leaves the epochs of the schedule, and a rate that another callback or
+    an assignment has set since. A warmup from 0 has rate 0 for the whole first epoch.
 
     Args:
         schedule: A `rex_core.Schedule`, or any function of (t, T).
         epochs: The budget in epochs, in [1, 2^31 - 1], or a `rex_core.WallClock`.
+        first_epoch: The epoch, as ``fit`` counts, at which the schedule begins, >= 0; 0 for a
+            clock.
 
     Returns:
         A ``keras.callbacks.LearningRateScheduler``, for an optimizer whose learning_rate is a
-        number; one that holds a schedule is refused when training begins, and one that the train
-        step does not use when it has begun.
+        number. When training begins it refuses, with a ValueError, an optimizer that holds a
+        schedule and a MultiOptimizer whose rates differ, and later one that the train step does
+        not use.
 
     Raises:
-        ValueError: epochs is out of range, the schedule's phases fill it, a rate is out of range
-            (some epochs are tried now), or the schedule is a pair, of rate and momentum: Keras
-            cannot schedule momentum on every backend.
+        ValueError: epochs or first_epoch is out of range, the schedule's phases fill epochs, a rate
+            is out of range (some epochs are tried now), or the schedule is a pair, of rate and
+            momentum: Keras cannot schedule momentum on every backend.
 
     >>> from rex_core import Schedule
     >>> callback = learning_rate_scheduler(Schedule(peak_value=0.1), epochs=30)
     """
-    return _EpochScheduler(*_budget(schedule, "epochs", epochs))
+    schedule, epochs = _budget(schedule, "epochs", epochs)
+    return _EpochScheduler(schedule, Span("epoch", epochs, first_epoch))
 
 
-class _Applied(keras.callbacks.Callback):
+class _Applied(PerFit):
     """Refuse a model whose optimizer would not follow the rate that a callback sets."""
 
     def on_train_begin(self, logs: Any = None) -> None:
-        _settable(self.model)
+        """Refuse optimizers whose rate cannot be set."""
+        super().on_train_begin(logs)
+        check_settable(self.model)
+        self._rates = SetRates()
         # A loss scaler makes no update as long as its gradients are not finite.
         scaled = isinstance(self.model.optimizer, keras.optimizers.LossScaleOptimizer)
         self._batches: int | None = None if scaled else 0
@@ -52,49 +80,69 @@ class _Applied(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._batches is None:
             return
-        optimizer = self.model.optimizer
-        optimizers = _optimizers(self.model)
-        count = sum(int(each.iterations) for each in optimizers)
+        count = sum(int(each.iterations) for each in optimizers(self.model))
         if self._count not in (None, count):
             self._batches = None
-        elif self._batches == max(each.gradient_accumulation_steps or 1 for each in optimizers):
+        elif self._batches == max(map(accumulation, optimizers(self.model))):
             raise ValueError(
                 "optimizer must be the one that the train step applies; got one in compile, "
-                f"{optimizer.name}, that has made no update in {self._batches} batches"
+                f"{self.model.optimizer.name}, that has made no update in {self._batches} batches"
             )
         else:
             self._batches, self._count = self._batches + 1, count
 
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Compare the rate with the one that was set."""
+        super().on_epoch_end(epoch, logs)
+        self._rates.check(optimizers(self.model))
+
 
 class BatchLearningRateScheduler(_Applied):
-    """A schedule read at every batch: the rate is schedule(optimizer.iterations, total_steps).
+    """A schedule read at every batch, of the optimizer's count of updates.
 
-    With a clock for a budget it is schedule(clock.t, clock.T), and ``fit`` ends with the batch in
-    which the time is up. The time is not saved with the model: save ``clock.state_dict()`` beside
-    it, and load that into the clock of the run that goes on.
+    The rate is ``schedule(optimizer.iterations - first_step, total_steps)``. With a clock for a
+    budget it is ``schedule(clock.t, clock.T)``, and ``fit`` ends with the batch in which the time
+    is up. The time is not saved with the model: save ``clock.state_dict()`` beside it, and load
+    that into the clock of the run that goes on.
 
     The optimizer counts its updates, gradient accumulation included, and saves the count with the
-    model; the callback keeps none of its own. It therefore waits for each batch to be computed;
-    `as_schedule`, part of the compiled step, does not. It needs an optimizer whose learning_rate is
-    a number, and ``steps_per_execution=1``: Keras calls it once per execution. Training begins with
-    a ValueError otherwise, or ends with one when it has begun if the train step uses another one.
+    model; the callback keeps none of its own. A second ``fit`` therefore goes on in the schedule,
+    and beyond its end: pass first_step to begin a new one. The schedule overwrites the number that
+    compile got. A UserWarning names what else disagrees with it: a ``fit`` that leaves the steps of
+    the schedule, and a rate that another callback or an assignment has set since.
+
+    The callback waits for each batch to be computed; `as_schedule`, part of the compiled step, does
+    not. It needs an optimizer whose learning_rate is a number, one number for all of a
+    MultiOptimizer, and ``steps_per_execution=1``: Keras calls it once per execution. Training
+    begins with a ValueError otherwise, or ends with one when it has begun if the train step uses
+    another optimizer.
 
     Args:
         schedule: A `rex_core.Schedule`, or any function of (t, T).
         total_steps: The budget in updates, in [1, 2^31 - 1], or a `rex_core.WallClock`.
+        first_step: The update, as the optimizer counts, at which the schedule begins, >= 0:
+            ``int(model.optimizer.iterations)`` for a trained model; 0 for a clock.
 
     Raises:
-        ValueError: total_steps is out of range, the schedule's phases fill it, a rate is out of
-            range (some steps are tried now), or the schedule is a pair, of rate and momentum: Keras
-            cannot schedule momentum on every backend.
+        ValueError: total_steps or first_step is out of range, the schedule's phases fill
+            total_steps, a rate is out of range (some steps are tried now), or the schedule is a
+            pair, of rate and momentum: Keras cannot schedule momentum on every backend.
 
     >>> from rex_core import Schedule
     >>> callback = BatchLearningRateScheduler(Schedule(peak_value=0.1), total_steps=1000)
     """
 
-    def __init__(self, schedule: Callable[[Any, Any], Any], total_steps: int | WallClock) -> None:
+    def __init__(
+        self,
+        schedule: Callable[[Any, Any], Any],
+        total_steps: int | WallClock,
+        *,
+        first_step: int = 0,
+    ) -> None:
         super().__init__()
         self.schedule, self.total_steps = _budget(schedule, "total_steps", total_steps)
+        self._span = Span("step", self.total_steps, first_step)
+        self.first_step = self._span.first
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Refuse what would not follow the schedule."""
@@ -106,28 +154,75 @@ class BatchLearningRateScheduler(_Applied):
             )
         super().on_train_begin(logs)
 
+    def on_first_epoch(self, epoch: int, params: dict[str, Any]) -> None:
+        """Compare the updates of the fit with the schedule's."""
+        self._span.check(*updates(latest(self.model), epoch, params))
+
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the rate of the update that follows."""
         super().on_train_batch_begin(batch, logs)
         # On JAX the optimizer gets its state back, within an epoch, only by a look at self.model.
-        for optimizer in _optimizers(self.model):
-            count = int(optimizer.iterations)
-            optimizer.learning_rate = _value(self.schedule, self.total_steps, count)
+        each = optimizers(self.model)
+        self._rates.check(each)
+        for optimizer in each:
+            rate = _value(self.schedule, self._span, int(optimizer.iterations))
+            optimizer.learning_rate = rate
+            self._rates.add(optimizer, rate)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """End ``fit`` when the time is up."""
-        if _is_up(self.total_steps):
+        if self._span.is_up():
             self.model.stop_training = True
 
 
+class RateLogger(PerFit):
+    """The rate in the logs of each epoch, and a check of `as_schedule` beside the fit.
+
+    The logs get ``learning_rate``, the rate of the update that would follow the epoch, whatever
+    sets it; Keras itself logs only what its LearningRateScheduler sets. The optimizers of a
+    MultiOptimizer get one entry each, ``learning_rate_`` and the name.
+
+    A compiled train step gives its schedule no way to speak. For an optimizer with an `as_schedule`
+    this callback does: with a UserWarning where a ``fit`` leaves the steps of the schedule, as a
+    second one does, and with a ValueError where the two disagree on gradient_accumulation_steps.
+
+    >>> callback = RateLogger()
+    """
+
+    def on_first_epoch(self, epoch: int, params: dict[str, Any]) -> None:
+        """Compare the updates of the fit with the schedule's."""
+        for optimizer in optimizers(self.model):
+            schedule = schedule_of(optimizer)
+            if isinstance(schedule, BudgetedSchedule):
+                check_accumulation(schedule, optimizer)
+                span = Span("step", schedule.total_steps, schedule.first_step)
+                span.check(*updates(optimizer, epoch, params))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Log the rate."""
+        each = optimizers(self.model)
+        for optimizer in each if logs is not None else ():
+            name = "learning_rate" if len(each) == 1 else f"learning_rate_{optimizer.name}"
+            logs[name] = float(optimizer.learning_rate)
+
+
 class _EpochScheduler(_Applied, keras.callbacks.LearningRateScheduler):
-    def __init__(self, schedule: Callable[[Any, Any], Any], epochs: int | WallClock) -> None:
-        super().__init__(partial(_value, schedule, epochs))
-        self.epochs = epochs
+    def __init__(self, schedule: Callable[[Any, Any], Any], span: Span) -> None:
+        super().__init__(partial(_value, schedule, span))
+        self.epochs, self.first_epoch, self._span = span.budget, span.first, span
+
+    def on_first_epoch(self, epoch: int, params: dict[str, Any]) -> None:
+        self._span.check(epoch, params.get("epochs"))
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._rates.check(optimizers(self.model))
+        super().on_epoch_begin(epoch, logs)
+        for optimizer in optimizers(self.model):
+            self._rates.add(optimizer, float(optimizer.learning_rate))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_end(epoch, logs)
-        if _is_up(self.epochs):
+        if self._span.is_up():
             self.model.stop_training = True
 
 
@@ -140,34 +235,7 @@ def _budget(
     return check_budget(schedule, name, budget)
 
 
-def _is_up(budget: int | WallClock) -> bool:
-    return isinstance(budget, WallClock) and budget.t >= budget.T
-
-
-def _optimizers(model: Any) -> list[Any]:
-    """The optimizer, or those that a MultiOptimizer consists of."""
-    return getattr(model.optimizer, "optimizers", [model.optimizer])
-
-
-def _settable(model: Any) -> None:
-    if model.optimizer is None:
-        raise ValueError("optimizer must be given to compile, for a callback to set its rate")
-    optimizers = _optimizers(model)
-    if not optimizers:
-        raise ValueError(
-            "optimizer must know its optimizers when training begins; build the model and then "
-            f"optimizer.build(model.trainable_variables); got none in {model.optimizer.name}"
-        )
-    for optimizer in optimizers:
-        rate = optimizer.learning_rate
-        if not isinstance(rate, keras.Variable):
-            raise ValueError(
-                "learning_rate of the optimizer must be a number for a callback to set; "
-                f"got a schedule or a function in {optimizer.name}, which gives {float(rate)}"
-            )
-
-
 def _value(
-    schedule: Callable[[Any, Any], Any], budget: int | WallClock, spent: int, previous: Any = None
+    schedule: Callable[[Any, Any], Any], span: Span, count: int, previous: Any = None
 ) -> float:
-    return checked_value("schedule", schedule(*reading(budget, spent)))
+    return checked_value("schedule", schedule(*reading(span.budget, count - span.first)))

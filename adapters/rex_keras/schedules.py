@@ -9,12 +9,22 @@ from keras import ops
 from rex_core import OneCycle, from_dict, to_dict
 from rex_core.adapting import STEPS, checked_schedule, shown, tried
 from rex_keras.arrays import Array
+from rex_keras.fits import FIRST, accumulation
 
 
 def as_schedule(
-    schedule: Callable[[Any, Any], Any], total_steps: int, *, gradient_accumulation_steps: int = 1
+    schedule: Callable[[Any, Any], Any],
+    total_steps: int,
+    *,
+    gradient_accumulation_steps: int = 1,
+    first_step: int = 0,
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """A schedule over a fixed budget as a Keras schedule: step -> schedule(step, total_steps).
+    """A schedule as one of Keras's: step -> schedule(step - first_step, total_steps).
+
+    The optimizer counts on from fit to fit: a second ``fit`` of a trained model runs beyond
+    total_steps, at the last rate, which is 0 unless end_value is not. The compiled train step
+    cannot say so; the callback `RateLogger` does. For a new run over the schedule pass
+    ``first_step=int(model.optimizer.iterations)`` as below, or compile with a new optimizer.
 
     The rate is computed within the train step (compiled with it on JAX and TensorFlow), whatever
     ``steps_per_execution``, from the optimizer's own count of batches. That is saved with the
@@ -30,6 +40,7 @@ def as_schedule(
         total_steps: The budget in updates, in [1, 2^31 - 1].
         gradient_accumulation_steps: What the optimizer got under this name, >= 1: Keras asks a
             schedule for the rate at every batch, and only each so many-th makes an update.
+        first_step: The update, as the optimizer counts, at which the schedule begins, >= 0.
 
     Returns:
         A ``keras.optimizers.schedules.LearningRateSchedule``, for the learning_rate of any
@@ -49,7 +60,7 @@ def as_schedule(
     >>> rate(500) == Schedule(peak_value=0.1)(500, 1000)
     True
     """
-    return BudgetedSchedule(schedule, total_steps, gradient_accumulation_steps)
+    return BudgetedSchedule(schedule, total_steps, gradient_accumulation_steps, first_step)
 
 
 @keras.saving.register_keras_serializable(package="rex_keras")
@@ -61,11 +72,13 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         schedule: Callable[[Any, Any], Any],
         total_steps: int,
         gradient_accumulation_steps: int = 1,
+        first_step: int = 0,
     ) -> None:
         self.schedule, self.total_steps = check_budget(schedule, "total_steps", total_steps)
         self.gradient_accumulation_steps = STEPS.count(
             "gradient_accumulation_steps", gradient_accumulation_steps
         )
+        self.first_step = FIRST.count("first_step", first_step)
         # Not at the first checkpoint of a run, or at its first step.
         to_dict(self.schedule)
         self(ops.convert_to_tensor(0, "int32"))
@@ -76,6 +89,7 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
             step = ops.convert_to_tensor(step)
         if self.gradient_accumulation_steps > 1:
             step = step // self.gradient_accumulation_steps
+        step = step - self.first_step
         if keras.backend.backend() == "tensorflow" and ops.is_tensor(step):
             return self.schedule(Array(step), self.total_steps).tensor
         return self.schedule(step, self.total_steps)
@@ -96,15 +110,35 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "schedule": to_dict(self.schedule),
             "total_steps": self.total_steps,
             "gradient_accumulation_steps": self.gradient_accumulation_steps,
+            "first_step": self.first_step,
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "BudgetedSchedule":
         """What `get_config` wrote; names are looked up, nothing is imported or evaluated."""
         names = {"schedule", "total_steps", "gradient_accumulation_steps"}
-        if not isinstance(config, Mapping) or set(config) != names:
+        if not isinstance(config, Mapping) or set(config) - {"first_step"} != names:
             raise ValueError(f"config must have {', '.join(sorted(names))}; got {shown(config)}")
         return cls(**{**config, "schedule": from_dict(config["schedule"])})
+
+
+def schedule_of(optimizer: Any) -> Any:
+    """The `as_schedule` that an optimizer holds, from its config; None for any other rate."""
+    written = getattr(optimizer, "inner_optimizer", optimizer).get_config()["learning_rate"]
+    name = keras.saving.get_registered_name(BudgetedSchedule)
+    if isinstance(written, Mapping) and written.get("registered_name") == name:
+        return keras.optimizers.schedules.deserialize(written)
+    return None
+
+
+def check_accumulation(schedule: BudgetedSchedule, optimizer: Any) -> None:
+    """Refuse an optimizer whose updates the schedule would miscount."""
+    if schedule.gradient_accumulation_steps != accumulation(optimizer):
+        raise ValueError(
+            "gradient_accumulation_steps of as_schedule must be the optimizer's, "
+            f"{accumulation(optimizer)} in {optimizer.name}; got "
+            f"{schedule.gradient_accumulation_steps}"
+        )
 
 
 def check_budget(schedule: Any, name: str, budget: Any) -> tuple[Callable[[Any, Any], Any], int]:

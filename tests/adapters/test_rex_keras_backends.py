@@ -1,4 +1,4 @@
-"""test_rex_keras.py on Keras's other backends, each in a process of its own.
+"""Tests of rex_keras on Keras's other backends, each in a process of its own.
 
 TensorFlow has an environment of its own too: `make test-tensorflow`.
 """
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).with_name("test_rex_keras.py")
+HERE = Path(__file__).parent
+TESTS = [HERE / "test_rex_keras.py", HERE / "test_rex_keras_fits.py"]
 OTHERS = [name for name in ("jax", "torch") if name != os.environ["KERAS_BACKEND"]]
 
 
@@ -21,9 +22,9 @@ def test_on_another_backend(backend):
         pytest.skip(f"{backend} is not installed; pip install 'rex-schedules[{backend}]'")
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, TESTS],
+        [sys.executable, "-m", "pytest", *options, *TESTS],
         env={**os.environ, "KERAS_BACKEND": backend},
-        cwd=TESTS.parents[2],
+        cwd=HERE.parents[1],
         capture_output=True,
         text=True,
     )

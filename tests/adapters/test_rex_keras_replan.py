@@ -58,6 +58,8 @@ class InTheStep:
     def fit(self, start, end):
         fit(self.model, start, end)
 
+    fit_beyond = fit
+
 
 class InACallback:
     """A callback for each call of `fit`."""
@@ -71,6 +73,10 @@ class InACallback:
 
     def fit(self, start, end):
         fit(self.model, start, end, [self.callback])
+
+    def fit_beyond(self, start, end):
+        with pytest.warns(UserWarning, match=f"the schedule ends at step {start}, "):
+            self.fit(start, end)
 
 
 @pytest.mark.parametrize("kind", [InTheStep, InACallback])
@@ -89,7 +95,8 @@ def test_every_update_has_its_rate(schedule, case, stretch, kind):
             schedule = Replan(schedule, t0, T)
         start, T = t0, following
         run.change(schedule, T)
-    run.fit(start, T + 2)
+    run.fit(start, T)
+    run.fit_beyond(T, T + 2)
     expected += [schedule(t, T) for t in range(start, T + 2)]
     applied = -run.model.get_weights()[0][: T + 2, 0]
     np.testing.assert_allclose(applied, expected, rtol=2e-6, atol=1e-8)
