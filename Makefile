@@ -4,7 +4,7 @@ INSTALL := $(BIN)/pip install -q -c constraints.txt
 TENSORFLOW := .venv-tensorflow/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-tensorflow fuzz lint format clean
+.PHONY: help demo test test-tensorflow test-versions fuzz lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -18,6 +18,9 @@ test: lint ## lint, then run every test and doctest
 test-tensorflow: .venv-tensorflow/stamp ## run the tests of rex_keras on TensorFlow
 	KERAS_BACKEND=tensorflow $(TENSORFLOW)/pytest adapters/rex_keras \
 		tests/adapters/test_rex_keras.py tests/adapters/test_rex_keras_fits.py
+
+test-versions: .venv/dev.stamp ## run the tests on every version that is supported, with nox
+	$(BIN)/nox
 
 fuzz: .venv/dev.stamp ## search for faults of the core with 100 times the examples
 	REX_FUZZ_EXAMPLES=20000 $(BIN)/pytest tests/core/test_fuzz.py

@@ -40,6 +40,9 @@ from rex_core import (
     warmup_stable_decay,
 )
 
+# SequentialLR of PyTorch 2.8 calls its other schedulers so.
+pytestmark = pytest.mark.filterwarnings("ignore:The epoch parameter in .scheduler.step:UserWarning")
+
 T = 20
 PEAK = 0.1
 SHAPE = Schedule(end_value=0.01, init_value=0.1, warmup_steps=3)

@@ -490,6 +490,8 @@ def test_nobody_is_named_where_nobody_was(make, copied, kind):
     assert column(again.optimizer, "lr") == [pytest.approx(rate(make, 6).expected, rel=1e-6)]
 
 
+# SequentialLR of PyTorch 2.8 calls its other schedulers so.
+@pytest.mark.filterwarnings("ignore:The epoch parameter in .scheduler.step:UserWarning")
 @every_scheduler
 def test_turns_are_no_second_controller(make):
     optimizer = sgd()
