@@ -22,7 +22,7 @@ from rex_core.progress import (
     is_long,
     is_plain,
     measure,
-    spent_blocks,
+    spent_of_block,
     split,
     unify,
 )
@@ -169,14 +169,14 @@ class ProfileDoor(Door):
         return self.curve(left, spent, T, xp, **(ready | numbers))
 
     def _long(self, t: Array, T: Real, ready: dict[str, Any]) -> Callable[[Array], Array]:
-        """The factor of a block of a long array, all of which is checked once."""
-        spent_of, xp = spent_blocks(t, T), namespace(t)
+        """The factor of a block of a long array."""
+        xp = namespace(t)
         if self.placed:
             T = float(T) if t.dtype.kind == "f" else T
             ready = self.place(ready, T, t, xp)
 
         def factors(block: Array) -> Array:
-            spent = spent_of(block)
+            spent = spent_of_block(block, T)
             return self.formula(T - spent, spent, xp, **ready)
 
         return factors

@@ -35,7 +35,7 @@ from rex_core.ranges import ANY, POSITIVE
 
 GRID = 2**14
 EXACT_STEPS = 2**39  # So many steps times a coarse share of `quotient` are exact in float64.
-BLOCK = 2**13  # So many values, and what is worked out from them, stay in a core's cache.
+BLOCK = 3 * 2**12  # So many values, and what is worked out from them, stay in a core's cache.
 
 Params = Mapping[str, Real]
 
@@ -186,14 +186,14 @@ def blockwise(function: Callable[[Array], Array], t: Array) -> Array:
     return values.reshape(t.shape)
 
 
-def spent_blocks(t: Array, T: Real) -> Callable[[Array], Array]:
-    """How much is spent in a block of a long array, as floats; the whole array is checked once."""
-    least, most = t.min(), t.max()
-    if not (least >= -MAX_FLOAT and most <= MAX_FLOAT):
-        ANY.check("t", t)
+def spent_of_block(block: Array, T: Real) -> Array:
+    """How much is spent in a block of a long array, as floats."""
+    least, most = block.min(), block.max()
     if least >= 0 and most <= T:
-        return lambda block: block.astype(np.float64)
-    return lambda block: np.clip(block.astype(np.float64), 0.0, T)
+        return block.astype(np.float64)
+    if not (least >= -MAX_FLOAT and most <= MAX_FLOAT):
+        ANY.check("t", block)
+    return np.clip(block.astype(np.float64), 0.0, T)
 
 
 def floats_if_exact(t: Time, T: Real) -> Time:

@@ -35,7 +35,7 @@ from rex_core.functions import (
 from rex_core.hints import check_settings
 from rex_core.moment import Moment, as_float, clamp, last_step, less, minus, where
 from rex_core.profiles import linear, rex
-from rex_core.progress import blockwise, is_long, is_plain, spent_blocks, split, unify
+from rex_core.progress import blockwise, is_long, is_plain, spent_of_block, split, unify
 from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, Range
 from rex_core.sampling import every_step
 from rex_core.spec import checked_function
@@ -270,16 +270,16 @@ class Schedule(Timed):
         return where(less(t, warmup) & (T > 0), rising, value, xp)
 
     def _of_blocks(self, t: Array, T: int) -> Callable[[Array], Array]:
-        """The value of a block of a long array of steps, all of which is checked once."""
+        """The value of a block of a long array of steps."""
         warmup, start = self._ends(T)
-        spent_of, xp = spent_blocks(t, T), namespace(t)
+        xp = namespace(t)
 
         def falling(spent: Array) -> Array:
             factor = self._fall_number(T - spent, spent - start, xp)
             return _between(self.end_value, self.peak_value, factor)
 
         def values(block: Array) -> Array:
-            spent = spent_of(block)
+            spent = spent_of_block(block, T)
             if spent[0] >= start <= spent.min():
                 return falling(spent)
             value = falling(np.maximum(spent, start))
