@@ -28,7 +28,7 @@ from rex_core.ranges import ANY, NOT_NEGATIVE, Range
 from rex_core.replan import Replan, stretched
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
-from rex_core.values import TYPES, Value, _made, restored
+from rex_core.values import TYPES, Value, _made, inner, restored
 
 __all__ = [
     "ANY",
@@ -50,6 +50,7 @@ __all__ = [
     "is_integer",
     "largest_peak",
     "minus",
+    "peaks",
     "pickled",
     "reading",
     "restored",
@@ -112,6 +113,15 @@ def reading(budget: Any, t: Any) -> tuple[Any, Any]:
     return (budget.t, budget.T) if isinstance(budget, WallClock) else (t, budget)
 
 
+def peaks(schedule: Any) -> Iterator[Real]:
+    """The peak of each `Schedule` in a schedule, however deep."""
+    if isinstance(schedule, Schedule):
+        yield schedule.peak_value
+    if isinstance(schedule, Value):
+        for each in inner(schedule):
+            yield from peaks(each)
+
+
 def largest_peak(schedule: Function) -> Any:
     """The largest peak of a schedule, however deep: 1 for a profile, or another function."""
     if isinstance(schedule, Schedule):
@@ -130,5 +140,5 @@ def largest_peak(schedule: Function) -> Any:
 
 def pickled() -> Iterator[Any]:
     """What pickles of values name: classes and functions that only make values of their fields."""
-    yield from (_made, Fraction, *TYPES.values())
+    yield from (_made, Fraction, Bound, *TYPES.values())
     yield from (f for f in FUNCTIONS.values() if f.__module__.startswith("rex_core."))

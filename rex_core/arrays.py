@@ -66,7 +66,10 @@ def standard(value: Any) -> Any:
         if not dtype.isnative:
             return value.astype(dtype.newbyteorder("="))
     elif is_torch(value) and str(value.dtype) in ("torch.uint16", "torch.uint32", "torch.uint64"):
-        return value.long()
+        wide = value.long()
+        if str(value.dtype) == "torch.uint64" and bool((wide < 0).any()):
+            raise ValueError(f"an integer must be below 2^63 in PyTorch; got {shown(value)}")
+        return wide
     return value
 
 

@@ -83,6 +83,11 @@ def _simplest(low: Fraction, high: Fraction) -> Fraction:
     return whole - 1 + 1 / _simplest(1 / (high - whole + 1), 1 / (low - whole + 1))
 
 
+def meant_number(share: Real) -> Real:
+    """A share that is a single short float of NumPy's as the float that its writer meant."""
+    return float(meant(share)) if isinstance(share, np.float16 | np.float32) else share
+
+
 def meant_sum(*shares: Real) -> Any:
     """The exact sum of shares: a Fraction, or a NumPy array of them.
 
@@ -108,6 +113,7 @@ class Boundary:
     Args:
         steps: Steps from the start, in the unit of t.
         shares: Shares of T whose sum counts: 1 is its end, and a negative one goes back from there.
+            The sum is exact if its denominator is up to 2^26, else the nearest such ratio.
     """
 
     __slots__ = ("ratio", "share", "steps")
@@ -211,7 +217,11 @@ class Share(Range):
 
     def ready(self, value: Real) -> Boundary:
         """The share, with its exact ratio where it is known."""
-        return Boundary(0, python_number(value))
+        return Boundary(0, self.stored(value))
+
+    def stored(self, value: Real) -> Real:
+        """The share, a single short float of NumPy's as the float that was meant."""
+        return meant_number(super().stored(value))
 
 
 class Milestones:

@@ -228,8 +228,3 @@ class WallClock:
 
     def __repr__(self) -> str:
         return f"<WallClock: {self.t:.6g} of {self.T:.6g} seconds>"
-
-
-def reading(budget: Any, t: Any) -> tuple[Any, Any]:
-    """What a schedule is called with: the time of a `WallClock`, or t of a budget of steps."""
-    return (budget.t, budget.T) if isinstance(budget, WallClock) else (t, budget)

@@ -31,7 +31,7 @@ _PERIOD_MULT = Range(0.01, 100)
 _PEAK_MULT = Range(0, ends="(]")
 
 
-class Join(Timed):
+class Join(Timed, kind=True):
     """Schedules one after the other, each over its share of the budget, with its own (t, T).
 
     Schedule i runs from milestone i - 1 to milestone i, and is called there as ``schedule(t -
@@ -108,7 +108,7 @@ class Join(Timed):
         return value
 
 
-class Restarts(Timed):
+class Restarts(Timed, kind=True):
     """One schedule several times over, each cycle with its own (t, T): warm restarts.
 
     Cycle i, from 0, takes a share of T in proportion to period_mult^i, and its peak is
@@ -196,7 +196,7 @@ class Restarts(Timed):
         return self.schedule._of_arrays(*own, peak_value=peak * scale)
 
 
-class Product(Timed):
+class Product(Timed, kind=True):
     """The product of schedules at the same (t, T), written ``a * b``.
 
     One of them may be a warmup that is laid over a curve that counts from 0, or the scale of
@@ -227,15 +227,15 @@ class Product(Timed):
         self.__dict__["_functions"] = [*map(taking_moments, self.schedules)]
 
     def _value(self, t: Any, T: Any) -> Any:
-        t, T, _, _ = unify(t, T, others=self._arrays)
+        t, T, xp, _ = unify(t, T, others=self._arrays)
         first, *rest = self._functions
-        value = first(t, T)
+        value = as_float(first(t, T), xp)
         for function in rest:
-            value = value * function(t, T)
+            value = value * as_float(function(t, T), xp)
         return value
 
 
-class Clamp(Timed):
+class Clamp(Timed, kind=True):
     """A schedule that is kept in bounds: min(max(schedule(t, T), least), most).
 
     Args:
@@ -264,7 +264,7 @@ class Clamp(Timed):
         for name, bound in bounds.items():
             if bound is not None:
                 ANY.check(name, bound)
-                bounds[name] = ANY.stored(bound)
+                bounds[name] = 1.0 * bound if is_number(bound) else ANY.stored(bound)
         if least is None and most is None:
             raise ValueError("least must be a finite number, or most must; got None for both")
         if least is not None and most is not None:
@@ -280,7 +280,7 @@ class Clamp(Timed):
     def _value(self, t: Any, T: Any) -> Any:
         bounds = {name: v for name in ("least", "most") if (v := getattr(self, name)) is not None}
         t, T, xp, bounds = unify(t, T, bounds, self._arrays)
-        value = self._function(t, T)
+        value = 1.0 * as_float(self._function(t, T), xp)
         if "least" in bounds:
             value = where(value < bounds["least"], bounds["least"], value, xp)
         if "most" in bounds:
@@ -305,11 +305,12 @@ def _check_peaks(schedule: Schedule, cycles: int, peak_mult: Real) -> None:
         return
     with np.errstate(over="ignore"):
         last = np.float64(mult) ** (cycles - 1) * np.float64(peak)
+        same_side = np.sign(last - end) * np.sign(np.float64(peak) - end) >= 0
     if not everywhere(np.isfinite(last)):
         raise ValueError(
             f"peak_mult must keep each of {cycles} peaks finite; got {shown(peak_mult)}"
         )
-    if not everywhere((last - end) * (peak - end) >= 0):
+    if not everywhere(same_side):
         raise ValueError(
             f"peak_mult must keep each of {cycles} peaks on its side of end_value = "
             f"{shown(schedule.end_value)}; got {shown(peak_mult)} for a first peak of "

@@ -12,7 +12,7 @@ from rex_core import profiles, sampling
 from rex_core.arrays import Namespace, Number, Real, is_number, namespace, python_number, shown
 from rex_core.door import A, Curve, Door, ProfileDoor, SamplingDoor
 from rex_core.moment import Moment, Time, last_step, minus, where
-from rex_core.ranges import check_names
+from rex_core.ranges import check_names, nearest_name
 from rex_core.sampling import every_step
 from rex_core.values import Value, name_of, text
 
@@ -53,9 +53,10 @@ class Timed(Value):
         def __call__(self, t: Any, T: Any) -> Any:
             """The value when t of a budget of T is spent."""
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.__call__ = cls._value  # type: ignore[method-assign]  # No call more for each value.
+    def __init_subclass__(cls, *, kind: bool = False) -> None:
+        super().__init_subclass__(kind=kind)
+        if "_value" in cls.__dict__:
+            cls.__call__ = cls._value  # type: ignore[method-assign]  # No call more for each value.
 
     def _value(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
@@ -64,12 +65,19 @@ class Timed(Value):
     def __mul__(self, other: Any) -> "Product":
         from rex_core.compose import Product
 
-        return Product((self, other)) if callable(other) else NotImplemented
+        return Product(_factors(self) + _factors(other)) if callable(other) else NotImplemented
 
     def __rmul__(self, other: Any) -> "Product":
         from rex_core.compose import Product
 
-        return Product((other, self)) if callable(other) else NotImplemented
+        return Product(_factors(other) + _factors(self)) if callable(other) else NotImplemented
+
+
+def _factors(function: Any) -> tuple[Any, ...]:
+    """What is multiplied: of a product its factors, so that a·b·c is one."""
+    from rex_core.compose import Product
+
+    return function.schedules if isinstance(function, Product) else (function,)
 
 
 class Bound(Timed):
@@ -138,8 +146,8 @@ def named(name: str, function: str) -> Function:
     """The function that is registered under a name."""
     if function not in FUNCTIONS:
         raise ValueError(
-            f"{name} must be one of {', '.join(FUNCTIONS)}, or registered before it is read; "
-            f"got {shown(function)}"
+            f"{name} must be one of {', '.join(FUNCTIONS)}, or registered before it is read"
+            f"{nearest_name(function, FUNCTIONS)}; got {shown(function)}"
         )
     return FUNCTIONS[function]
 
@@ -258,7 +266,10 @@ def _sampled_number(
 def check_callable(name: str, function: Any) -> None:
     """Accept functions, and no classes or values."""
     if not callable(function) or isinstance(function, Value | type):
-        raise ValueError(f"{name} must be a profile or sampling function; got {shown(function)}")
+        hint = " (bind all parameters at once)" if isinstance(function, Bound) else ""
+        raise ValueError(
+            f"{name} must be a profile or sampling function{hint}; got {shown(function)}"
+        )
 
 
 def check_called(name: str, function: Function, given: Mapping[str, Any] | None = None) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rex_core.arrays import shown
-from rex_core.functions import door_of
+from rex_core.arrays import is_number, shown
+from rex_core.functions import FUNCTIONS, door_of
 from rex_core.ranges import check_names
 
 # What people call these settings elsewhere.
@@ -19,7 +19,7 @@ GUESSES = {
         "base_lr",
         "eta_max",
     ),
-    "end_value": ("end", "floor", "end_lr", "min_lr", "lr_min", "final_lr", "eta_min", "alpha"),
+    "end_value": ("end", "floor", "end_lr", "min_lr", "lr_min", "final_lr", "eta_min"),
     "init_value": ("init_lr", "warmup_init_lr", "warmup_start_lr", "start_lr", "warmup_lr"),
     "warmup_steps": ("warmup", "num_warmup_steps", "warmup_iters", "warmup_t"),
     "warmup_ratio": ("warmup_frac", "warmup_fraction", "pct_start"),
@@ -35,12 +35,15 @@ def check_settings(
 ) -> None:
     """Refuse names that are no settings, with the right form where it is known."""
     functions = [*args[:2], params.get("profile"), params.get("sampling")]
+    functions = [FUNCTIONS.get(f, f) if isinstance(f, str) else f for f in functions]
     doors = [door for door in map(door_of, functions) if door is not None]
     for name, value in params.items():
         if name in fields:
             continue
         for field, others in GUESSES.items():
             if name in others:
+                if is_number(value) and 0 < value < 1:
+                    field = field.replace("_steps", "_ratio")
                 raise ValueError(f"{name} must be called {field} here; got {shown(value)}")
         for door in doors:
             if name in door.declared:

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rex_core import arrays
-from rex_core.arrays import Namespace, Real, is_integer, is_number
+from rex_core.arrays import Namespace, Real, is_integer, is_number, namespace
 
 
 class Moment:
@@ -95,3 +95,11 @@ def as_float(value: Time, xp: Namespace) -> Real:
     if xp is not math and not is_number(value) and is_integer(value, xp):
         return xp.astype(value, arrays.default_dtypes(xp)["real floating"])
     return value
+
+
+def plus(a: Real, b: Real) -> Real:
+    """The sum, of floats if one of the two is, as strict promotion wants it."""
+    xp = namespace(a, b)
+    if xp is math or is_integer(a, xp) == is_integer(b, xp):
+        return a + b
+    return as_float(a, xp) + as_float(b, xp)

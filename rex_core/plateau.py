@@ -50,7 +50,7 @@ class PlateauState(NamedTuple):
     cooldown_left: Any
 
 
-class Plateau(Value):
+class Plateau(Value, kind=True):
     """Decay on plateau: the scale of the rate falls when a metric has stopped improving.
 
     A metric is better than the best so far where::

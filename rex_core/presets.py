@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from rex_core.arrays import Real, shown
+from rex_core.arrays import Real, namespace, shown
 from rex_core.boundary import Milestone
 from rex_core.functions import PRESETS, Function, bind
+from rex_core.moment import as_float
 from rex_core.profiles import (
     geometric,
     inverse_sqrt,
@@ -14,9 +15,11 @@ from rex_core.profiles import (
     rex,
     step,
 )
-from rex_core.ranges import ANY, POSITIVE, SHARE
+from rex_core.ranges import ANY, POSITIVE, SHARE, Range
 from rex_core.schedule import Schedule
 from rex_core.values import Value
+
+_RATIO = Range(1e-30, 1e30)
 
 P = TypeVar("P", bound=Callable[..., Any])
 
@@ -52,7 +55,7 @@ def demon(init_value: Real = 0.9) -> Schedule:
     return Schedule(bind(rex, beta=init_value), peak_value=init_value)
 
 
-class OneCycle(Value):
+class OneCycle(Value, kind=True):
     """A pair of schedules, what `one_cycle` returns: ``lr, momentum = one_cycle(0.1)``.
 
     Args:
@@ -113,13 +116,14 @@ def one_cycle(
     arXiv 1803.09820; the numbers, arXiv 2107.04197 (REX).
     """
     ANY.check("peak_value", peak_value)
+    tenth = 0.1 * as_float(peak_value, namespace(peak_value))
     ANY.check("max_momentum", max_momentum)
     ANY.check("min_momentum", min_momentum)
     lr = Schedule(
         profile,
         peak_value=peak_value,
-        init_value=0.1 * peak_value if init_value is None else init_value,
-        end_value=0.1 * peak_value if end_value is None else end_value,
+        init_value=tenth if init_value is None else init_value,
+        end_value=tenth if end_value is None else end_value,
         warmup_ratio=warmup_ratio,
         warmup_profile=profile,
     )
@@ -262,6 +266,7 @@ def noam(peak_value: Real = 1.0, *, warmup_steps: int = 4000) -> Schedule:
 
     Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, arXiv 1706.03762, equation 3.
     """
+    _RATIO.check("warmup_steps", warmup_steps)
     profile = bind(inverse_sqrt, timescale=warmup_steps)
     return Schedule(profile, peak_value=peak_value, warmup_steps=warmup_steps)
 
@@ -290,4 +295,7 @@ def range_test(low: Real = 1e-6, high: Real = 1.0) -> Schedule:
     """
     POSITIVE.check("low", low)
     POSITIVE.check("high", high)
-    return Schedule(bind(geometric, ratio=high / low), peak_value=low)
+    xp = namespace(low, high)
+    ratio = as_float(high, xp) / as_float(low, xp)
+    _RATIO.check("high / low", ratio)
+    return Schedule(bind(geometric, ratio=ratio), peak_value=low)

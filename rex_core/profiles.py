@@ -19,6 +19,7 @@ them share these rules:
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 from rex_core.arrays import Namespace, Number, Real, is_integer, is_number
 from rex_core.boundary import Milestone, Milestones
@@ -27,7 +28,7 @@ from rex_core.moment import Time, as_float, parts, where
 from rex_core.powers import exp_of, fraction_left, is_one, raised
 from rex_core.progress import floor, product, share, total
 from rex_core.ranges import SHARE_OR_ALL, Range
-from rex_core.table import Table, looked_up
+from rex_core.table import Table, Values, looked_up
 
 _POWER = Range(0, 1e30, "(]")
 _K_DECAY = Range(1e-3, 1e3)
@@ -222,7 +223,7 @@ def one_minus_sqrt(left: Time, spent: Time, xp: Namespace) -> Real:
     return left / (left + spent) / (1.0 + root)
 
 
-@profile(timescale=Range(0, 1e30, "(]"))
+@profile(timescale=Range(1e-30, 1e30))
 def inverse_sqrt(left: Time, spent: Time, xp: Namespace, *, timescale: Real) -> Real:
     """Inverse square root decay: 1 / √(1 + t/timescale). The budget has no say in it.
 
@@ -232,7 +233,7 @@ def inverse_sqrt(left: Time, spent: Time, xp: Namespace, *, timescale: Real) -> 
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
-        timescale: In the unit of t, in (0, 1e30]; any shape that broadcasts with t.
+        timescale: In the unit of t, in [1e-30, 1e30]; any shape that broadcasts with t.
 
     Returns:
         The factor, in (0, 1], from 1 at t = 0 to 1 / √(1 + T/timescale) at t = T.
@@ -369,9 +370,10 @@ def interpolate(left: Time, spent: Time, xp: Namespace, *, values: Sequence[Numb
         T = left + spent / _SMALLER
         nearest = floor(last * left / T + 0.5, xp)
         beyond = (last * left - nearest * T) / T
-    near = looked_up(values, last - nearest, beyond, xp)
+    table = cast(Values, values)  # As `Table` makes it ready.
+    near = looked_up(table, last - nearest, beyond, xp)
     towards = where(beyond < 0, 1, -1, xp)
-    far = looked_up(values, last - nearest + towards, beyond, xp)
+    far = looked_up(table, last - nearest + towards, beyond, xp)
     away = abs(beyond)
     return near * (1.0 - away) + far * away
 

@@ -92,8 +92,12 @@ class Range:
         raise ValueError(f"{name} must be {self}; got {shown(value)}")
 
     def stored(self, value: Real) -> Real:
-        """The value, a single number as Python's."""
-        return python_number(value)
+        """The value: a single number as Python's, an array of NumPy's as one that cannot change."""
+        value = python_number(value)
+        if value.__class__ is np.ndarray and value.flags.writeable:
+            value = value.copy()
+            value.flags.writeable = False
+        return value
 
     def ready(self, value: Real) -> Real:
         """The value itself."""
@@ -142,12 +146,16 @@ def check_names(owner: str, given: Mapping[str, Any], accepted: Iterable[str]) -
     accepted = list(accepted)
     for name, value in given.items():
         if name not in accepted:
-            nearest = difflib.get_close_matches(str(name), accepted, n=1)
-            hint = f" (is {nearest[0]} meant?)" if nearest else ""
             raise ValueError(
                 f"{name:.500} must be a parameter of {owner}, which takes "
-                f"{', '.join(accepted) or 'none'}{hint}; got {shown(value)}"
+                f"{', '.join(accepted) or 'none'}{nearest_name(name, accepted)}; got {shown(value)}"
             )
+
+
+def nearest_name(name: Any, accepted: Iterable[str]) -> str:
+    """What a message adds if a name is nearly one of those accepted."""
+    nearest = difflib.get_close_matches(str(name), accepted, n=1)
+    return f" (is {nearest[0]} meant?)" if nearest else ""
 
 
 ANY = Range()

@@ -22,9 +22,10 @@ from rex_core.progress import product, unify
 from rex_core.ranges import NOT_NEGATIVE, POSITIVE
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
+from rex_core.values import Value, inner
 
 
-class Replan(Timed):
+class Replan(Timed, kind=True):
     """A schedule whose budget was T0 until t0, and is T from there on.
 
     Until t0 the values are those planned. From there the rest of the planned curve is stretched, or
@@ -149,9 +150,20 @@ def stretched(t: Time, T: Real, t0: Real, left: Time, T0: Real, xp: Namespace) -
     return end - left * (share / total)
 
 
+def _holds(value: Value) -> bool:
+    """Whether a schedule holds its peak somewhere."""
+    own = isinstance(value, Schedule) and value._start is not value._warmup
+    return own or any(map(_holds, inner(value)))
+
+
 def _phases(schedule: Any, T: Real, t: Real, xp: Namespace) -> tuple[Time, Time]:
     """Where the warmup ends and where the decay starts, in a budget of T."""
     if isinstance(schedule, Schedule):
+        if any(map(_holds, inner(schedule))):
+            raise ValueError(
+                "schedule must have no hold within its profile for decay_now; "
+                f"got {shown(schedule)}"
+            )
         return schedule._warmup.at(T, t, xp), schedule._start.at(T, t, xp)
     if isinstance(schedule, Clamp):
         return _phases(schedule.schedule, T, t, xp)

@@ -21,7 +21,7 @@ from rex_core.arrays import (
     whole_steps,
     widened,
 )
-from rex_core.boundary import Boundary, meant_sum
+from rex_core.boundary import Boundary, meant_number, meant_sum
 from rex_core.door import Curve
 from rex_core.functions import (
     Function,
@@ -33,7 +33,7 @@ from rex_core.functions import (
     number_curve_of,
 )
 from rex_core.hints import check_settings
-from rex_core.moment import Moment, as_float, clamp, last_step, less, minus, where
+from rex_core.moment import Moment, as_float, clamp, last_step, less, minus, plus, where
 from rex_core.profiles import linear, rex
 from rex_core.progress import blockwise, is_long, is_plain, spent_of_block, split, unify
 from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, Range
@@ -47,7 +47,7 @@ _PHASES = {"warmup": NOT_NEGATIVE, "hold": NOT_NEGATIVE, "decay": POSITIVE}
 _SHARES = {"warmup": SHARE, "hold": SHARE, "decay": Range(0, 1, "(]")}
 
 
-class Schedule(Timed):
+class Schedule(Timed, kind=True):
     """A budget-aware schedule: warmup, hold, then a profile, read by a sampling, over what is left.
 
     With w where the warmup ends, s where the decay starts, and D = T - s::
@@ -112,6 +112,7 @@ class Schedule(Timed):
     _warmup: Boundary
     _start: Boundary
     _short: bool  # Whether Python's integers may take the short way.
+    _nested: bool
     _last: tuple[int | None, int, int]  # A budget, and where its warmup and hold end.
     _continuous: bool  # Whether moments between steps may, too.
     _long: bool  # Whether NumPy's long arrays go in blocks.
@@ -181,7 +182,7 @@ class Schedule(Timed):
             steps = self.warmup_steps
             if not _is_zero(self.hold_steps):
                 hold = widened(self.hold_steps)
-                steps = hold if _is_zero(steps) else widened(steps) + hold
+                steps = hold if _is_zero(steps) else plus(widened(steps), hold)
             start = Boundary(steps, self.warmup_ratio, self.hold_ratio)
         functions = self.profile, self.sampling, self.warmup_profile
         short = not self._arrays and all(isinstance(b.steps, int) for b in (warmup, start))
@@ -190,6 +191,7 @@ class Schedule(Timed):
             _warmup=warmup,
             _start=start,
             _short=short,
+            _nested=any(isinstance(f, Value) for f in functions),
             _last=(None, 0, 0),
             _continuous=short and all(map(is_continuous, functions)),
             _long=own and not self._arrays,
@@ -228,6 +230,10 @@ class Schedule(Timed):
             start = self._start.of(T)
         if not warmup <= start < T:
             raise self._no_decay(warmup, start, T)
+        if self._nested:  # What they refuse of their part is refused now, not when it comes.
+            self._fall_number(T - start, 0, math)
+            if warmup:
+                self._rise_number(0, warmup, math)
         self.__dict__["_last"] = T, warmup, start
         return warmup, start
 
@@ -388,5 +394,5 @@ def _is_zero(value: Any) -> bool:
 
 
 def _ratio(value: Real) -> Real:
-    value = ANY.stored(value)
+    value = meant_number(ANY.stored(value))
     return float(value) if isinstance(value, int) else value

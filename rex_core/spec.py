@@ -24,12 +24,13 @@ from rex_core.functions import (
     is_sampling,
     named,
 )
-from rex_core.ranges import check_names
+from rex_core.ranges import check_names, nearest_name
 from rex_core.values import MAX_DEPTH, MAX_SIZE, TYPES, Value, name_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 VERSION = 1
+_MAX_PARTS = 4 * MAX_SIZE  # A Schedule is up to four: itself, and bound functions.
 
 
 def register(function: F, name: str | None = None) -> F:
@@ -137,7 +138,8 @@ def from_dict(data: Any) -> Any:
 
     Raises:
         ValueError: Unknown version, type, preset or function; unknown keys, with the nearest known
-            one; values out of range; more than 50 levels or 10 000 entries.
+            one; values out of range; more than 50 levels or 40 000 dictionaries and
+            lists.
 
     >>> schedule = from_dict({"profile": "cosine", "peak_value": 3e-4, "warmup_ratio": 0.05})
     >>> schedule
@@ -174,9 +176,12 @@ def _check_size(data: Any) -> None:
     level, size = [data], 0
     for _ in range(2 * MAX_DEPTH + 2):  # A value and its list of values are two levels.
         inner = [item for content in level for item in _items(content)]
+        inner = [item for item in inner if isinstance(item, Mapping) or _is_list(item)]
         size += len(inner)
-        if size > MAX_SIZE:
-            raise ValueError(f"data must have at most {MAX_SIZE} entries; got {size} or more")
+        if size > _MAX_PARTS:
+            raise ValueError(
+                f"data must have at most {_MAX_PARTS} dictionaries and lists; got {size} or more"
+            )
         if not inner:
             return
         level = inner
@@ -241,5 +246,8 @@ def _field(name: str, content: Any) -> Any:
 def _look_up(key: str, name: Any, known: Mapping[str, Any]) -> Any:
     if not isinstance(name, str) or name not in known:
         others = ", or registered before it is read" if known is FUNCTIONS else ""
-        raise ValueError(f"{key} must be one of {', '.join(known)}{others}; got {shown(name)}")
+        raise ValueError(
+            f"{key} must be one of {', '.join(known)}{others}{nearest_name(name, known)}; "
+            f"got {shown(name)}"
+        )
     return known[name]

@@ -14,6 +14,7 @@ from rex_core.arrays import (
     concrete,
     default_dtypes,
     is_array,
+    is_torch,
     shown,
 )
 
@@ -36,9 +37,9 @@ class Table:
         """The values as a tuple of Python floats."""
         return tuple(map(float, self._numbers(value)))
 
-    def ready(self, value: Any) -> Array:
-        """The values as an array of float64."""
-        return np.asarray(self._numbers(value), np.float64)
+    def ready(self, value: Any) -> "Values":
+        """The values as the formula looks them up."""
+        return Values(self.stored(value))
 
     def __str__(self) -> str:
         return f"2 to {MAX_VALUES} known finite numbers in a row"
@@ -58,16 +59,33 @@ class Table:
             return None
 
 
+class Values:
+    """The numbers of a table, and an array of NumPy's of them, which torch.compile cannot trace."""
+
+    __slots__ = ("array", "numbers")
+
+    def __init__(self, numbers: tuple[Number, ...]) -> None:
+        self.numbers = numbers
+        self.array = np.asarray(numbers, np.float64)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
 def _is_bool(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def looked_up(table: Array, index: Real, like: Real, xp: Namespace) -> Real:
+def looked_up(table: Values, index: Real, like: Real, xp: Namespace) -> Real:
     """table[index], with an index beyond an end taken as that end, in the dtype of like."""
     last = len(table) - 1
     if isinstance(index, int | float):
-        return float(table[min(max(int(index), 0), last)])
+        return table.numbers[min(max(int(index), 0), last)]
     index = xp.minimum(xp.maximum(index, 0 * index), 0 * index + last)
     index = xp.astype(index, default_dtypes(xp)["integral"])
-    flat = xp.take(alike(table, like, xp), xp.reshape(index, (-1,)))
+    if is_torch(like):
+        values = xp.asarray(table.numbers, dtype=like.dtype, device=like.device)
+    else:
+        values = alike(table.array, like, xp)
+    flat = xp.take(values, xp.reshape(index, (-1,)))
     return xp.reshape(flat, index.shape)

@@ -33,12 +33,14 @@ class Value:
     _depth: int
     _size: int
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, kind: bool = False) -> None:
+        """A kind is written and read by its name; a subclass of one is not."""
+        super().__init_subclass__()
         parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
         cls.fields = tuple(each.name for each in parameters)
         cls._defaults = {each.name: each.default for each in parameters}
         cls._positional = sum(each.kind is each.POSITIONAL_OR_KEYWORD for each in parameters)
-        if not cls.__name__.startswith("_"):
+        if kind:
             TYPES[cls.__name__] = cls
 
     def __new__(cls: type[V], *args: Any, **params: Any) -> V:
@@ -53,9 +55,9 @@ class Value:
     def _set(self, **fields: Any) -> None:
         """Set the fields, refuse what is nested too deeply, and work out the rest."""
         self.__dict__.update(fields)
-        inner = [*_values_in(fields.values())]
-        depth = 1 + max((each._depth for each in inner), default=0)
-        size = 1 + sum(each._size for each in inner)
+        parts = [*inner(self)]
+        depth = 1 + max((each._depth for each in parts), default=0)
+        size = 1 + sum(each._size for each in parts)
         for name, number, most in (("depth", depth, MAX_DEPTH), ("size", size, MAX_SIZE)):
             if number > most:
                 raise ValueError(
@@ -127,6 +129,11 @@ def restored(kind: type[V], fields: dict[str, Any]) -> V:
     with suppress(TypeError, ValueError):  # A placeholder is no number; its value is never called.
         value._derive()
     return value
+
+
+def inner(value: Value) -> Iterator[Value]:
+    """The values in the fields of a value."""
+    return _values_in(value.contents().values())
 
 
 def _values_in(contents: Any) -> Iterator[Value]:

@@ -13,7 +13,7 @@ from rex_core.adapting import (
     checked_count,
     checked_value,
     concrete,
-    largest_peak,
+    peaks,
     reading,
     shown,
 )
@@ -90,11 +90,11 @@ def lambda_lr(
         The scheduler. It pickles, and its state loads with ``weights_only=True``.
 
     Raises:
-        ValueError: A schedule that is not absolute has another peak_value than 1; not one schedule
-            per group; a value out of range (what is not seen now, at some steps between 0 and
-            total_steps, is an error at its step); total_steps out of range, or filled by phases;
-            last_epoch out of range, or >= 0 where no group has an "initial_lr"; two rates to begin
-            with; an lr that is None, or that the optimizer ignores.
+        ValueError: A schedule that is not absolute has another peak_value than 1, however deep; not
+            one schedule per group; a value out of range (what is not seen now, at some steps
+            between 0 and total_steps, is an error at its step); total_steps out of range, or filled
+            by phases; last_epoch out of range, or >= 0 where no group has an "initial_lr"; two
+            rates to begin with; an lr that is None, or that the optimizer ignores.
 
     >>> import torch
     >>> from rex_core import Schedule
@@ -105,12 +105,12 @@ def lambda_lr(
     budget = checked_budget(total_steps)
     check_setting("lr", optimizer)
     schedules = per_group("schedule", schedule, optimizer, budget, "lr")
-    for each in schedules:
-        if not absolute and each is not None and concrete(largest_peak(each)) != 1:
+    for peak in () if absolute else (peak for each in schedules for peak in peaks(each)):
+        if concrete(peak) != 1:
             raise ValueError(
-                "schedule.peak_value must be 1 unless absolute=True: LambdaLR multiplies the lr of "
-                "each group with the schedule, and a rate given to both is squared (lr²); got "
-                f"{shown(largest_peak(each))}"
+                "schedule.peak_value must be 1, however deep, unless absolute=True: LambdaLR "
+                "multiplies the lr of each group with the schedule, and a rate given to both is "
+                f"squared (lr²); got {shown(peak)}"
             )
     if absolute and not is_list(schedule):
         check_alike("lr", schedule, optimizer)
