@@ -21,11 +21,11 @@ from rex_core.arrays import (
 from rex_core.budget import WallClock
 from rex_core.compose import Clamp, Join, Product, Restarts
 from rex_core.functions import FUNCTIONS, Bound, Function, taking_moments
-from rex_core.moment import Moment, minus
+from rex_core.moment import Moment, clamp, less, minus, where
 from rex_core.presets import OneCycle
-from rex_core.progress import unify
+from rex_core.progress import product, unify
 from rex_core.ranges import ANY, NOT_NEGATIVE, Range
-from rex_core.replan import Replan, stretched
+from rex_core.replan import Place, Replan, phase_places, stretched
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
 from rex_core.values import TYPES, Value, _made, inner, restored
@@ -38,6 +38,7 @@ __all__ = [
     "Bound",
     "Function",
     "Moment",
+    "Place",
     "Range",
     "Real",
     "Value",
@@ -45,13 +46,17 @@ __all__ = [
     "checked_function",
     "checked_schedule",
     "checked_value",
+    "clamp",
     "concrete",
     "everywhere",
     "is_integer",
     "largest_peak",
+    "less",
     "minus",
     "peaks",
+    "phase_places",
     "pickled",
+    "product",
     "reading",
     "restored",
     "shown",
@@ -59,6 +64,7 @@ __all__ = [
     "taking_moments",
     "tried",
     "unify",
+    "where",
 ]
 
 LARGEST_STEP = 2**31 - 1

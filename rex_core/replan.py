@@ -1,7 +1,8 @@
 """A budget that changes in mid-run."""
 
 import math
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 from rex_core.arrays import (
     Namespace,
@@ -11,10 +12,12 @@ from rex_core.arrays import (
     concrete,
     everywhere,
     is_integer,
+    is_number,
     limits,
     shown,
     whole_steps,
 )
+from rex_core.boundary import Boundary
 from rex_core.compose import Clamp
 from rex_core.functions import Function, Timed, taking_moments
 from rex_core.moment import Moment, Time, as_float, clamp, last_step, less, minus, parts, where
@@ -182,3 +185,53 @@ def _phases(schedule: Any, T: Real, t: Real, xp: Namespace) -> tuple[Time, Time]
         return where(less(t0, place), later, place, xp)
 
     return moved(warmup), moved(decay)
+
+
+class Place(NamedTuple):
+    """A place in every budget T: steps + share·T, if whole with the share rounded up to a step."""
+
+    steps: Fraction
+    share: Fraction = Fraction(0)
+    whole: bool = False
+
+    def of(self, T: Fraction) -> Fraction:
+        """The place in a budget."""
+        part = self.share * T
+        return self.steps + (math.ceil(part) if self.whole else part)
+
+
+def phase_places(schedule: Any) -> tuple[Place, Place] | None:
+    """Where the warmup ends and the decay starts, in every budget.
+
+    None for a schedule that Replan refuses with decay_now, and where its numbers are not known.
+    """
+    if isinstance(schedule, Clamp):
+        return phase_places(schedule.schedule)
+    if isinstance(schedule, Schedule) and not any(map(_holds, inner(schedule))):
+        warmup, decay = _place(schedule._warmup), _place(schedule._start)
+        return (warmup, decay) if warmup and decay else None
+    if not isinstance(schedule, Replan) or not (is_number(schedule.t0) and is_number(schedule.T0)):
+        return None
+    planned = phase_places(schedule.schedule)
+    if planned is None:
+        return None
+    t0, T0 = Fraction(schedule.t0), Fraction(schedule.T0)
+    end, start = (place.of(T0) for place in planned)
+    if schedule.decay_now:
+        return Place(end), Place(min(t0, start))
+    return _moved(end, t0, T0), _moved(start, t0, T0)
+
+
+def _place(boundary: Boundary) -> Place | None:
+    """The place of a boundary of whole steps, if its numbers are known."""
+    if boundary.ratio is None or not all(map(is_number, (boundary.steps, *boundary.ratio))):
+        return None
+    return Place(Fraction(boundary.steps), Fraction(*boundary.ratio), whole=True)
+
+
+def _moved(place: Fraction, t0: Fraction, T0: Fraction) -> Place:
+    """Where a place in T0 is in a later budget, by the rule of `Replan`."""
+    if place <= t0:
+        return Place(place)
+    share = (place - t0) / (T0 - t0)
+    return Place(t0 * (1 - share), share)

@@ -13,6 +13,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from rex_optax import pytrees as pytrees
-from rex_optax.schedules import BudgetedSchedule, BudgetedState, as_schedule, replan
+from rex_optax.schedules import BudgetedSchedule, BudgetedState, as_schedule
+from rex_optax.states import replan, restart, resume
 
-__all__ = ["BudgetedSchedule", "BudgetedState", "as_schedule", "replan"]
+__all__ = ["BudgetedSchedule", "BudgetedState", "as_schedule", "replan", "restart", "resume"]

@@ -14,19 +14,18 @@ from rex_core.adapting import (
     LARGEST_STEP,
     STEPS,
     Moment,
-    Range,
+    Place,
     checked_schedule,
     concrete,
-    everywhere,
     is_integer,
-    minus,
+    phase_places,
+    product,
     shown,
     stretched,
     taking_moments,
     unify,
+    where,
 )
-
-_COUNT = Range(0, LARGEST_STEP, integers=True)
 
 
 def as_schedule(schedule: Callable[[Any, Any], Any], total_steps: Any) -> optax.Schedule:
@@ -40,10 +39,12 @@ def as_schedule(schedule: Callable[[Any, Any], Any], total_steps: Any) -> optax.
         A function of the step count, for ``optax.sgd(...)``, ``optax.scale_by_schedule``,
         ``optax.inject_hyperparams`` and inside ``optax.MultiSteps``. Its values are float32 arrays
         (float64 in JAX's x64 mode, unless inject_hyperparams' hyperparam_dtype says otherwise) for
-        counts that are arrays. It pickles.
+        counts that are arrays. It pickles. A first value of exactly 0 makes
+        ``optax.contrib.prodigy`` and D-adaptation NaN: see `BudgetedSchedule`.
 
     Raises:
-        ValueError: total_steps is out of range, or the schedule's phases fill it.
+        ValueError: total_steps is out of range, or the schedule's phases fill it; the schedule is
+            no function of (t, T).
 
     >>> import optax
     >>> from rex_core import Schedule
@@ -61,16 +62,24 @@ class BudgetedState(NamedTuple):
         plan: Of the last `replan`: the count then; the budget that the curve was planned for; what
             was left of that, to the nearest step; and what that is off by, the bits of a float32.
             Four zeros before the first one.
+        phases: Of the end of the warmup, and of the start of the decay: steps, and what these are
+            off by, the bits of a float32; numerator and denominator of a share of the budget; 1 if
+            that share is rounded up to a step. Zeros where the schedule has no phases.
     """
 
     count: jax.Array  # type: ignore[assignment]  # optax's name; tuple.count has it too.
     total_steps: jax.Array
     plan: jax.Array  # In one array, since each costs a compiled step more than the arithmetic.
+    phases: jax.Array
 
 
 @dataclass(frozen=True)
 class BudgetedSchedule(optax.schedules.StatefulSchedule):
     """A schedule whose budget is part of the optimizer's state, for ``optax.inject_hyperparams``.
+
+    **The budget in a restored state beats the budget in the code.** A finished run that is resumed
+    with more steps in the code trains at rate 0 (at the end_value). `resume` gives a restored state
+    the budget of the code. `restart` begins a new phase.
 
     The budget is checkpointed with the state and can be changed there, for learning rate, momentum,
     b1 and weight decay alike, without a new compilation::
@@ -87,6 +96,19 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
     a budget that is told by ``T=``, the state has no replan: that is a schedule of its own,
     ``BudgetedSchedule(Replan(schedule, t0, T0), ...)``, which takes the state of the one before.
 
+    Four things to know of optax:
+
+    * ``tree_set(opt_state, learning_rate=...)`` overwrites the state of a scheduled rate; the next
+      update refuses it with a ValueError. A rate that is made as a number can be set.
+    * ``opt_state.hyperparams["learning_rate"]`` shows the rate of the last update. To set it has no
+      effect where the rate is scheduled: the next update overwrites it.
+    * A first rate of exactly 0, as of a warmup from 0, makes ``optax.contrib.prodigy`` and
+      ``dadapt_adamw`` NaN for good. Give `Schedule` an init_value above 0. Prodigy also has
+      ``safeguard_warmup=True``.
+    * ``inject_hyperparams`` makes an array of every number. Adafactor needs two arguments as they
+      are: ``inject_hyperparams(optax.adafactor, static_args=("min_dim_size_to_factor",
+      "dtype_momentum"))``.
+
     Args:
         schedule: A `rex_core.Schedule`, or any function of (t, T). One that is not this library's
             is traced for a count of floats too, for what a `replan` puts between two steps; the
@@ -94,7 +116,9 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
         total_steps: The budget in optimizer updates at the start, in [1, 2^31 - 1].
 
     Raises:
-        ValueError: total_steps is out of range, or the schedule's phases fill it.
+        ValueError: total_steps is out of range, or the schedule's phases fill it; the schedule is
+            no function of (t, T); at an update, the state is no `BudgetedState` any more, or has a
+            total_steps that is no integer or out of range.
 
     >>> import optax
     >>> from rex_core import Schedule, demon
@@ -125,112 +149,28 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
         """The state before the first update."""
         zero = jnp.zeros([], jnp.int32)
         total_steps = jnp.asarray(self.total_steps, jnp.int32)
-        return BudgetedState(zero, total_steps, jnp.zeros(4, jnp.int32))
+        phases = jnp.asarray(_phases(self.schedule))
+        return BudgetedState(zero, total_steps, jnp.zeros(4, jnp.int32), phases)
 
     def update(self, state: BudgetedState, **extra_args: Any) -> BudgetedState:
         """The state after one more update."""
         del extra_args
-        return state._replace(count=jnp.asarray(optax.safe_increment(state.count)))
+        count = jnp.asarray(optax.safe_increment(state.count))
+        return state._replace(count=count, phases=jnp.asarray(_phases(self.schedule)))
 
     def __call__(
         self, state: BudgetedState, *, t: Any = None, T: Any = None, **extra_args: Any
     ) -> jax.Array:
         """The value for the next update."""
         del extra_args
-        if not isinstance(state, BudgetedState):
-            raise ValueError(
-                "state must be the BudgetedState that optax.inject_hyperparams keeps; where optax "
-                f"expects a function of the count, use as_schedule; got {shown(state)}"
-            )
+        _check_state(state)
         t = state.count if t is None else t
-        t, T = _place(state, t) if T is None else (t, T)
+        t, T = place(state, t) if T is None else (t, T)
         # A dtype of its own: inject_hyperparams casts a weak one to that of bfloat16 params.
         return jnp.asarray(taking_moments(self.schedule)(t, T), jnp.result_type(float))
 
 
-def replan(opt_state: Any, total_steps: Any, *, t: Any = None) -> Any:
-    """Change the budget in mid-run, without a jump in any rate and without a new compilation.
-
-    From now on the rest of the curve of each `BudgetedSchedule` is stretched, or compressed, over
-    what the new budget leaves, by the rule of `rex_core.Replan`, with t0 = t::
-
-        schedule(t, total_steps)                  before
-        Replan(schedule, t0, T0)(t, total_steps)  from now on
-
-    The budget can be changed any number of times: the state has the place on the curve, and does
-    not grow. Every BudgetedSchedule in the tree gets the new budget; for those of one optimizer
-    only, pass the part of the state that is its own.
-
-    Args:
-        opt_state: The state of an optimizer, or any tree with the states of BudgetedSchedules.
-        total_steps: The new budget, what is spent so far included: an integer in [1, 2^31 - 1]
-            above t. May be traced: if it is not above t then, all is spent.
-        t: How much is spent: the count of updates by default. Where these are told otherwise, as in
-            ``update(..., t=tokens // 1000)``, the same here; an integer in [0, 2^31 - 1].
-
-    Returns:
-        The state, which says so; the compiled train step takes it as it took the old one.
-
-    Raises:
-        ValueError: t or total_steps is out of range, or total_steps not above t; the old budget is
-            spent, and no curve left to stretch; no `BudgetedSchedule` has a state in opt_state.
-
-    >>> import optax
-    >>> from rex_core import Schedule
-    >>> schedule = BudgetedSchedule(Schedule(peak_value=0.1), 1000)
-    >>> opt_state = optax.inject_hyperparams(optax.sgd)(schedule).init(0.0)
-    >>> opt_state = replan(opt_state, 2000)
-    >>> optax.tree_utils.tree_get(opt_state, "total_steps")
-    Array(2000, dtype=int32)
-    """
-    STEPS.check("total_steps", total_steps)
-    if t is not None:
-        _COUNT.check("t", t)
-    total_steps = _number(total_steps)  # One array in several states would be donated twice.
-
-    def replanned(state: Any) -> Any:
-        if not _is_state(state):
-            return state
-        t0 = state.count if t is None else t
-        for name, value in (("t", t0), ("total_steps", total_steps)):
-            if not _fits(np.shape(value), state.total_steps.shape):
-                raise ValueError(
-                    f"{name} must be of a shape that broadcasts to {state.total_steps.shape}, that "
-                    f"of the budgets in the state; got {shown(value)}"
-                )
-        spent, before, after = map(concrete, (t0, state.total_steps, total_steps))
-        if spent is not None and after is not None and not everywhere(after > spent):
-            raise ValueError(
-                f"total_steps must be above t = {spent}, what is spent; got {shown(total_steps)}"
-            )
-        if spent is not None and before is not None and not everywhere(before > spent):
-            raise ValueError(
-                "the old total_steps must be above t, or nothing of the curve is left to stretch; "
-                f"got {before}, and t = {spent}"
-            )
-        place, T0 = _place(state, t0)
-        left = minus(T0, place, jnp)
-        part = jax.lax.bitcast_convert_type(jnp.float32(left.part), jnp.int32)
-        plan = jnp.stack(jnp.broadcast_arrays(t0, T0, left.whole, part), axis=-1)
-        # Like the old ones to the compiler: of their dtypes, on their devices.
-        return state._replace(
-            total_steps=jnp.full_like(state.total_steps, total_steps),
-            plan=jnp.full_like(state.plan, plan),
-        )
-
-    if not any(map(_is_state, jax.tree.leaves(opt_state, is_leaf=_is_state))):
-        raise ValueError(
-            "opt_state must have the state of a BudgetedSchedule, which optax.inject_hyperparams "
-            f"keeps; got a {type(opt_state).__name__} without one"
-        )
-    return jax.tree.map(replanned, opt_state, is_leaf=_is_state)
-
-
-def _is_state(node: Any) -> bool:
-    return isinstance(node, BudgetedState)
-
-
-def _place(state: BudgetedState, t: Any) -> tuple[Any, Any]:
+def place(state: BudgetedState, t: Any) -> tuple[Any, Any]:
     """The place on the curve, as t and T of the schedule, when t is spent."""
     t, T, xp, _ = unify(t, jnp.asarray(state.total_steps))
     t0, T0, left, bits = (state.plan[..., i] for i in range(4))
@@ -238,16 +178,55 @@ def _place(state: BudgetedState, t: Any) -> tuple[Any, Any]:
     T0 = jnp.where(planned, T0, state.total_steps)
     left = jnp.where(planned, left, state.total_steps)
     part = jax.lax.bitcast_convert_type(bits, jnp.float32)
-    place = stretched(t, T, t0, Moment(left, part), T0, xp)
+    later = stretched(t, T, t0, Moment(left, part), T0, xp)
     # Without a plan the integers give t itself, floats might be off by a rounding.
-    return place if is_integer(t, xp) else jnp.where(planned, place, t), T0
+    return later if is_integer(t, xp) else jnp.where(planned, later, t), T0
 
 
-def _fits(shape: tuple[int, ...], into: tuple[int, ...]) -> bool:
-    try:
-        return np.broadcast_shapes(shape, into) == into
-    except ValueError:
-        return False
+def phases(state: BudgetedState, T: Any) -> tuple[Moment, Moment]:
+    """Where the warmup ends and the decay starts, in a budget of T steps of the curve."""
+    steps, bits, n, d, whole = (state.phases[..., i] for i in range(5))
+    share = product(jnp.expand_dims(T, -1), n, jnp.maximum(d, 1), jnp)
+    share = where(whole > 0, share.whole + (share.part > 0), share, jnp)
+    part = share.part + jax.lax.bitcast_convert_type(bits, jnp.float32)
+    more = jnp.round(part)
+    found = steps + share.whole + more.astype(jnp.int32), part - more
+    warmup, decay = (Moment(*(each[..., i] for each in found)) for i in range(2))
+    return warmup, decay
+
+
+def _phases(schedule: Any) -> Any:
+    """What a state has of `phase_places`."""
+    places = phase_places(schedule)
+    if places is None or max(abs(each.steps) for each in places) > LARGEST_STEP:
+        return np.zeros((2, 5), np.int32)
+    return np.array([_numbers(each) for each in places], np.int32)
+
+
+def _numbers(place: Place) -> tuple[int, ...]:
+    steps, share = round(place.steps), place.share.limit_denominator(LARGEST_STEP)
+    part = int(np.float32(place.steps - steps).view(np.int32))
+    return steps, part, share.numerator, share.denominator, int(place.whole)
+
+
+def _check_state(state: Any) -> None:
+    """Refuse what has taken the place of a state, or of a number in it; at trace time too."""
+    if not isinstance(state, BudgetedState):
+        raise ValueError(
+            "state must be the BudgetedState that optax.inject_hyperparams keeps: "
+            "tree_set(opt_state, learning_rate=...) overwrites that of a scheduled learning_rate, "
+            "and the same for others (set total_steps, or make the optimizer with a number); where "
+            f"optax expects a function of the count, use as_schedule; got {shown(state)}"
+        )
+    for name in ("count", "total_steps"):
+        number = getattr(state, name)
+        if not jnp.issubdtype(jnp.result_type(number), jnp.integer):
+            raise ValueError(
+                f"{name} of the state must be an integer, as in tree_set(opt_state, "
+                f"{name}=jnp.int32(2000)); got {shown(number)}"
+            )
+    if concrete(state.total_steps) is not None:
+        STEPS.check("total_steps of the state", concrete(state.total_steps))
 
 
 def _value(schedule: Callable[[Any, Any], Any], total_steps: Any, count: Any) -> Any:
@@ -258,13 +237,19 @@ def _checked(schedule: Any, total_steps: Any) -> tuple[Callable[[Any, Any], Any]
     """The schedule, and the budget, an int if it is one known number that the schedule accepts."""
     schedule = checked_schedule("schedule", schedule)
     STEPS.check("total_steps", total_steps)
-    total_steps = _number(total_steps)
+    total_steps = number(total_steps)
     if concrete(total_steps) is not None:
-        schedule(0, total_steps)
+        try:
+            schedule(0, total_steps)
+        except TypeError as error:
+            raise ValueError(
+                "schedule must be a function of (t, T), and no schedule of optax; "
+                f"got {shown(schedule)}"
+            ) from error
     return schedule, total_steps
 
 
-def _number(value: Any) -> Any:
+def number(value: Any) -> Any:
     """An int for one known number; else the value."""
     seen = concrete(value)
     return value if seen is None or np.ndim(seen) != 0 else int(seen)

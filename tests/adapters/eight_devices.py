@@ -11,7 +11,7 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from rex_optax import BudgetedSchedule, as_schedule, replan
+from rex_optax import BudgetedSchedule, as_schedule, replan, restart, resume
 from sklearn.datasets import load_digits
 
 from benchmarks.budgeted.compilations import compilations
@@ -225,12 +225,17 @@ def test_a_new_budget_needs_no_new_program():
                 assert rate == pytest.approx(RATE(t, changed), rel=6e-7)
                 t += 1
         assert len(compiled) == (changed == T)
-    state = replan(state, 4 * T)
-    with compilations() as compiled:
-        params, state = step(params, state, *batches(t))
-    rate = Replan(RATE, t, changed)(t, 4 * T)
-    assert float(state.hyperparams["learning_rate"]) == pytest.approx(rate, rel=6e-7)
-    assert not compiled
+    fresh = OPTIMIZERS["BudgetedSchedule"].init(start())
+    for change, rate in [
+        (lambda state: replan(state, 4 * T), Replan(RATE, t, changed)(t, 4 * T)),
+        (lambda state: resume(state, fresh), RATE(t + 1, T)),
+        (lambda state: restart(state, fresh), RATE(0, T)),
+    ]:
+        state = change(state)
+        with compilations() as compiled:
+            params, state = step(params, state, *batches(t))
+        assert float(state.hyperparams["learning_rate"]) == pytest.approx(rate, rel=6e-7)
+        assert not compiled
 
 
 def test_on_a_mesh_whose_shardings_are_types():

@@ -12,6 +12,7 @@ import pytest
 from rex_optax import BudgetedSchedule, replan
 
 from rex_core import (
+    Clamp,
     Join,
     Replan,
     Restarts,
@@ -330,3 +331,105 @@ def test_shapes_that_are_refused():
         replan(state, np.array([30, 40]))
     with pytest.raises(ValueError, match=r"t must be of a shape that broadcasts to \(\)"):
         replan(state, 30, t=np.array([3, 4]))
+
+
+COOLED = {
+    "decay_ratio": Schedule(one_minus_sqrt, peak_value=0.3, warmup_steps=4, decay_ratio=0.2),
+    "decay_steps": Schedule(linear, peak_value=0.3, end_value=0.01, decay_steps=9),
+    "a third": Schedule(cosine, peak_value=0.3, warmup_ratio=0.05, hold_ratio=1 / 3),
+    "clamped": Clamp(Schedule(linear, hold_ratio=0.7), least=0.02),
+    "replanned": Replan(Schedule(one_minus_sqrt, warmup_steps=4, decay_ratio=0.3), 17, 50),
+    "cooled": Replan(Schedule(linear, decay_ratio=0.3), 20, 50, decay_now=True),
+}
+
+
+@pytest.mark.parametrize("schedule", COOLED.values(), ids=COOLED)
+def test_decay_now(schedule):
+    """The budget that was set before counts, and what was replanned before."""
+    budgeted = BudgetedSchedule(schedule, 100)
+    value = jax.jit(budgeted)
+    for T0, t0, T in [(100, 30, 60), (997, 400, 450), (60, 58, 90), (LARGEST, 10**9, 10**9 + 77)]:
+        state = budgeted.init()._replace(total_steps=jnp.int32(T0), count=jnp.int32(t0))
+        plan, state = Replan(schedule, t0, T0, decay_now=True), replan(state, T, decay_now=True)
+        for t in range(t0, T + 2, max(1, (T - t0) // 20)):
+            found = value(state._replace(count=jnp.int32(t)))
+            assert float(found) == pytest.approx(plan(t, T), rel=1e-6, abs=1e-7)
+    assert value._cache_size() == 1
+
+
+def test_decay_now_after_other_replans_and_before_them(step_of):
+    """Of a curve with a hold, and of those without one, for which it changes nothing."""
+    schedules = {"learning_rate": HELD, "b1": demon(0.9)}
+    factory = optax.inject_hyperparams(optax.adam)
+    adam = factory(**{name: BudgetedSchedule(s, 40) for name, s in schedules.items()})
+    update = jax.jit(lambda state: adam.update(jnp.ones(()), state, jnp.zeros(()))[1])
+    state, T, plans = adam.init(jnp.zeros(())), 40, schedules
+    for t in range(60):
+        for t0, following, decay_now in [
+            (8, 60, False),
+            (12, 44, True),
+            (12, 50, True),
+            (20, 60, 0),
+        ]:
+            if t == t0:
+                state = replan(state, following, decay_now=bool(decay_now))
+                plans = {
+                    name: Replan(plan, t0, T, decay_now=bool(decay_now))
+                    for name, plan in plans.items()
+                }
+                T = following
+        state = update(state)
+        for name, plan in plans.items():
+            assert float(state.hyperparams[name]) == pytest.approx(plan(t, T), rel=2e-6, abs=1e-7)
+    assert update._cache_size() == 1
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [linear, Join([RATE, linear], [0.5]), Restarts(RATE, 2), RATE * linear, lambda t, T: 1 - t / T],
+    ids=["profile", "Join", "Restarts", "Product", "function"],
+)
+def test_decay_now_needs_a_schedule_with_a_decay(schedule):
+    state = BudgetedSchedule(schedule, 30).init()._replace(count=jnp.int32(10))
+    message = "schedule must be a Schedule, or a Clamp or Replan of one, for decay_now"
+    with pytest.raises(ValueError, match=message):
+        Replan(schedule, 10, 30, decay_now=True)
+    with pytest.raises(ValueError, match=message):
+        replan(state, 40, decay_now=True)
+
+
+def test_decay_now_in_a_warmup_is_refused():
+    state = BudgetedSchedule(RATE, 40).init()._replace(count=jnp.int32(5))
+    message = "t0 must not be in the warmup, which ends at 6 of T0 = 40, for decay_now; got 5"
+    with pytest.raises(ValueError, match=message):
+        Replan(RATE, 5, 40, decay_now=True)
+    with pytest.raises(ValueError, match=message):
+        replan(state, 50, decay_now=True)
+    with pytest.raises(ValueError, match="decay_now must be True or False; got 'yes'"):
+        replan(state, 50, decay_now="yes")
+    found = replan(state._replace(count=jnp.int32(6)), 50, decay_now=True)
+    assert BudgetedSchedule(RATE, 40)(found) == np.float32(RATE.peak_value)
+
+
+def test_decay_now_of_a_schedule_that_is_traced():
+    """Its places are not known to the state; its values are."""
+
+    @jax.jit
+    def run(warmup):
+        schedule = BudgetedSchedule(Schedule(linear, warmup_steps=warmup, hold_ratio=0.5), 30)
+        return schedule.init(), schedule(schedule.init()._replace(count=jnp.int32(3)))
+
+    state, value = run(4)
+    assert value == np.float32(0.75)
+    with pytest.raises(ValueError, match="of plain numbers; got the state of another"):
+        replan(state._replace(count=jnp.int32(10)), 40, decay_now=True)
+
+
+def test_the_phases_are_those_of_the_code_that_runs():
+    """A checkpoint of other code has them right after one update."""
+    old, new = (
+        BudgetedSchedule(Schedule(linear, warmup_steps=w, hold_ratio=0.5), 40) for w in (3, 12)
+    )
+    state = new.update(old.init()._replace(count=jnp.int32(9)))
+    with pytest.raises(ValueError, match="the warmup, which ends at 12 of T0 = 40"):
+        replan(state, 50, decay_now=True)
