@@ -52,3 +52,21 @@ def check_settings(
                     f"bind({door.name}, {name}=...); got {shown(value)}"
                 )
     check_names(owner, params, fields)
+
+
+def no_decay(given: Sequence[str], warmup: Any, start: Any, T: Any) -> ValueError:
+    """The error of phases, given by these settings, that leave no decay."""
+    decay = [name for name in given if name.startswith("decay")]
+    if decay:
+        rest = [name for name in given if name not in decay] or ["the budget"]
+        return ValueError(
+            f"{decay[0]} must leave room for {rest[0]} in T, the budget or its share in a Join "
+            f"or Restarts; got an end of warmup at {shown(warmup)} and a start of decay at "
+            f"{shown(start)} of T = {shown(T)}"
+        )
+    one = " (one whole step; where t goes from 0 to 1, T is 1.0)"
+    return ValueError(
+        f"{' + '.join(given)} must end before T, the budget or its share in a Join or "
+        f"Restarts; got an end at {shown(start)} of T = {shown(T)}"
+        f"{one if T.__class__ is int and T == 1 else ''}"
+    )

@@ -32,7 +32,7 @@ from rex_core.functions import (
     is_continuous,
     number_curve_of,
 )
-from rex_core.hints import check_settings
+from rex_core.hints import check_settings, no_decay
 from rex_core.moment import Moment, as_float, clamp, last_step, less, minus, plus, where
 from rex_core.profiles import linear, rex
 from rex_core.progress import blockwise, is_long, is_plain, spent_of_block, split, unify
@@ -340,18 +340,7 @@ class Schedule(Timed, kind=True):
         """The error of phases that leave no decay."""
         names = [f"{phase}_{unit}" for phase in _PHASES for unit in ("steps", "ratio")]
         given = [name for name in names if not _is_none(getattr(self, name))]
-        decay = [name for name in given if name.startswith("decay")]
-        if decay:
-            rest = [name for name in given if name not in decay] or ["the budget"]
-            return ValueError(
-                f"{decay[0]} must leave room for {rest[0]} in T, the budget or its share in a Join "
-                f"or Restarts; got an end of warmup at {shown(warmup)} and a start of decay at "
-                f"{shown(start)} of T = {shown(T)}"
-            )
-        return ValueError(
-            f"{' + '.join(given)} must end before T, the budget or its share in a Join or "
-            f"Restarts; got an end at {shown(start)} of T = {shown(T)}"
-        )
+        return no_decay(given, warmup, start, T)
 
 
 def _read(curve: Any, t: Any, T: Real, xp: Namespace) -> Real:

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from rex_core import (
     Join,
+    Product,
     Replan,
     Restarts,
     Schedule,
@@ -406,3 +407,29 @@ def test_a_rate_worked_out_by_the_host():
 def test_a_clock_is_no_budget_of_a_compiled_schedule(make):
     with pytest.raises(ValueError, match=r"total_steps must be an integer .* got <WallClock"):
         make(WallClock(60))
+
+
+def test_a_tree_keeps_the_order_of_its_schedules():
+    """A plain profile is structure, a schedule beside it a child."""
+    for value in (
+        Join([linear, Schedule(cosine, peak_value=0.1)], [0.5]),
+        Product((linear, Schedule(cosine, peak_value=0.1))),
+    ):
+        leaves, structure = jax.tree.flatten(value)
+        assert jax.tree.unflatten(structure, leaves) == value
+
+
+def test_a_number_of_a_function_is_no_weak_array():
+    """inject_hyperparams would cast it to the dtype of the parameters."""
+    budgeted = BudgetedSchedule(lambda t, T: 0.1, 100)
+    value = budgeted(budgeted.init())
+    assert (value.dtype, value.weak_type) == (jnp.float32, False)
+
+
+def test_a_float_between_two_updates():
+    """Without a plan it is the place itself, to the last digit."""
+    budgeted = BudgetedSchedule(Schedule(linear), 97)
+    state = budgeted.init()
+    for t in np.linspace(0.1, 96.9, 50, dtype=np.float32):
+        found = jax.jit(lambda t: budgeted(state, t=t))(t)
+        assert found == jax.jit(lambda t: linear(t, 97))(t)

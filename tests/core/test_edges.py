@@ -163,6 +163,7 @@ def test_large_peaks_in_cycles():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Schedule(warmup_ratio=0.1)(1, 1), r"where t goes from 0 to 1, T is 1\.0"),
         (lambda: noam(warmup_steps=0), r"^warmup_steps must be"),
         (lambda: range_test(1e-20, 1e20), r"^high / low must be"),
         (lambda: Schedule("rex", beta=0.9), r"bind\(rex, beta=\.\.\.\)"),
