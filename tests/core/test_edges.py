@@ -185,3 +185,45 @@ def test_messages(make, message):
 def test_a_product_of_three_is_one():
     a, b, c = Schedule(constant, warmup_steps=2), Schedule(cosine), Schedule(linear)
     assert a * b * c == a * (b * c) == Product((a, b, c))
+
+
+# What mutants of the core have shown to be untested.
+
+
+def test_the_first_step_after_a_hold_of_a_long_array():
+    schedule = Schedule(bind(interpolate, values=(0.5, 1, 0)), hold_ratio=0.5)
+    assert schedule(np.arange(20_001), 20_000)[10_000] == schedule(10_000, 20_000) == 0.5
+
+
+def test_long_arrays_of_floats_have_phases_between_steps():
+    schedule, t = Schedule(linear, warmup_ratio=0.30001), np.arange(40_000) / 2
+    found = schedule(t, 20_000)[12_000:12_005]
+    np.testing.assert_array_equal(found, [schedule(float(x), 20_000) for x in t[12_000:12_005]])
+
+
+def test_a_later_cycle_that_is_too_short_is_refused_at_once():
+    with pytest.raises(ValueError, match=r"^warmup_steps must end before T, .*; got"):
+        Restarts(Schedule(linear, warmup_steps=8), 3, period_mult=0.5)(0, 20)
+
+
+def test_bounds_that_are_equal():
+    assert Clamp(linear, least=0.5, most=0.5)(1, 4) == 0.5
+
+
+def test_a_traced_warmup_and_decay_now():
+    def cooled(warmup):
+        schedule = Schedule(linear, warmup_steps=warmup, hold_ratio=0.5)
+        return Replan(schedule, 40, 100, decay_now=True)(60, 120)
+
+    assert jax.jit(cooled)(10) == cooled(10) == 0.75
+
+
+def test_the_longest_table():
+    assert interpolate(0, 2, values=[1.0] * 100_000) == 1
+    with pytest.raises(ValueError, match="2 to 100000 known finite numbers"):
+        interpolate(0, 2, values=[1.0] * 100_001)
+
+
+def test_the_size_of_data_is_bounded():
+    with pytest.raises(ValueError, match="at most 40000 dictionaries and lists; got 4000"):
+        from_dict({"type": "Join", "schedules": [{}] * 40_001, "milestones": [0.5]})
