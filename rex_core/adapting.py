@@ -3,6 +3,7 @@
 An adapter accepts a schedule and a budget when it is made, and gets one value at each step.
 """
 
+import math
 import operator
 from collections.abc import Iterator
 from fractions import Fraction
@@ -28,7 +29,7 @@ from rex_core.ranges import ANY, NOT_NEGATIVE, Range
 from rex_core.replan import Place, Replan, phase_places, stretched
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
-from rex_core.values import TYPES, Value, _made, inner, restored
+from rex_core.values import TYPES, Value, _made, restored
 
 __all__ = [
     "ANY",
@@ -53,7 +54,6 @@ __all__ = [
     "largest_peak",
     "less",
     "minus",
-    "peaks",
     "phase_places",
     "pickled",
     "product",
@@ -119,29 +119,23 @@ def reading(budget: Any, t: Any) -> tuple[Any, Any]:
     return (budget.t, budget.T) if isinstance(budget, WallClock) else (t, budget)
 
 
-def peaks(schedule: Any) -> Iterator[Real]:
-    """The peak of each `Schedule` in a schedule, however deep."""
-    if isinstance(schedule, Schedule):
-        yield schedule.peak_value
-    if isinstance(schedule, Value):
-        for each in inner(schedule):
-            yield from peaks(each)
-
-
 def largest_peak(schedule: Function) -> Any:
-    """The largest peak of a schedule, however deep: 1 for a profile, or another function."""
-    if isinstance(schedule, Schedule):
-        return schedule.peak_value * largest_peak(schedule.profile)
-    if isinstance(schedule, Join):
-        return max(map(largest_peak, schedule.schedules))
-    if isinstance(schedule, Product):
-        peak: Any = 1.0
-        for each in schedule.schedules:
-            peak = peak * largest_peak(each)
-        return peak
-    if isinstance(schedule, Clamp | Restarts | Replan):
-        return largest_peak(schedule.schedule)
-    return 1.0
+    """The largest peak of the schedules in a function, however deep; 1 if there are none."""
+    peak = _peak(schedule)
+    return 1.0 if peak is None else peak
+
+
+def _peak(function: Any) -> Any:
+    if isinstance(function, Clamp | Restarts | Replan):
+        return _peak(function.schedule)
+    if isinstance(function, Schedule):
+        return function.peak_value * largest_peak(function.profile)
+    if not isinstance(function, Join | Product):
+        return None
+    peaks = [peak for peak in map(_peak, function.schedules) if peak is not None]
+    if not peaks:
+        return None
+    return max(peaks) if isinstance(function, Join) else math.prod(peaks)
 
 
 def pickled() -> Iterator[Any]:

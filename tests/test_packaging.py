@@ -70,10 +70,10 @@ def test_wheel_of_sdist_is_wheel_of_tree(built: Built) -> None:
 def test_sdist_holds_what_a_reader_needs_and_no_caches(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         parts = [Path(name).parts[1:] for name in archive.getnames()]
-    texts = {"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "constraints.txt"}
+    texts = {"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "constraints.txt", "noxfile.py"}
     added = {".gitignore", "PKG-INFO", "pyproject.toml"}
     folders = {name for name in ["rex_core", *FOLDERS] if any((ROOT / name).rglob("*.py"))}
-    assert {part[0] for part in parts} == texts | added | folders
+    assert {part[0] for part in parts} == texts | added | folders | {"docs"}
     assert {Path(part[-1]).suffix for part in parts}.isdisjoint({".pyc", ".whl", ".stamp"})
 
 

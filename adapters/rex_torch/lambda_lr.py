@@ -13,7 +13,7 @@ from rex_core.adapting import (
     checked_count,
     checked_value,
     concrete,
-    peaks,
+    largest_peak,
     reading,
     shown,
 )
@@ -105,12 +105,12 @@ def lambda_lr(
     budget = checked_budget(total_steps)
     check_setting("lr", optimizer)
     schedules = per_group("schedule", schedule, optimizer, budget, "lr")
-    for peak in () if absolute else (peak for each in schedules for peak in peaks(each)):
-        if concrete(peak) != 1:
+    for each in schedules:
+        if not absolute and each is not None and concrete(largest_peak(each)) != 1:
             raise ValueError(
-                "schedule.peak_value must be 1, however deep, unless absolute=True: LambdaLR "
-                "multiplies the lr of each group with the schedule, and a rate given to both is "
-                f"squared (lr²); got {shown(peak)}"
+                "schedule.peak_value must be 1 unless absolute=True: LambdaLR multiplies the lr of "
+                "each group with the schedule, and a rate given to both is squared (lr²); got "
+                f"{shown(largest_peak(each))}"
             )
     if absolute and not is_list(schedule):
         check_alike("lr", schedule, optimizer)

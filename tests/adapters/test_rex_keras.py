@@ -402,7 +402,7 @@ def test_a_run_of_one_second():
         train(model, 10**6, [times, BatchLearningRateScheduler(rate, clock)])
         assert time.monotonic() - before >= left
         # Between a look at the clock and the next batch the time can be up, too.
-        assert times.times[-2] < T <= clock.t
+        assert [state["t"], *times.times][-2] < T <= clock.t
         assert updates(model) == count + len(times.rates)
         for value, first, last in zip(
             times.rates, times.times, [*times.times[1:], clock.t], strict=True
@@ -419,7 +419,8 @@ def test_a_run_of_epochs_ends_on_time():
     callback = learning_rate_scheduler(Schedule(linear, peak_value=0.25), clock)
     rates = train(model, 10**6, [callback])["learning_rate"]
     assert clock.t >= 1
-    assert 0.25 > rates[0] > rates[-1] >= 0
+    assert 0.25 > rates[0] >= rates[-1] >= 0
+    assert len(rates) == 1 or rates[0] > rates[-1]  # On a slow machine an epoch takes all.
     assert rates == sorted(rates, reverse=True)
 
 

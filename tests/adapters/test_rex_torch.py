@@ -159,6 +159,8 @@ def test_one_factor_per_group():
         warmup_stable_decay(3.0),
         Schedule(peak_value=np.float32(0.5)),
         Join([Schedule(peak_value=0.1), Schedule(peak_value=0.01)], [0.5]),
+        Join([Schedule(peak_value=0.1), linear], [0.5]),
+        Schedule(Schedule(peak_value=0.5)),
         Restarts(Schedule(peak_value=0.1), 2),
     ],
 )
