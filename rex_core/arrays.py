@@ -172,8 +172,6 @@ def converted(value: Real, dtype: Any, device: Any, xp: Namespace) -> Array:
     """The value as an array of the namespace, of this dtype."""
     value = standard(value)
     if is_number(value) or isinstance(value, NUMPY):
-        if isinstance(value, np.ndarray) and xp.__name__.endswith("torch"):
-            value = np.require(value, requirements="W")  # A copy, if it may not be written.
         return xp.asarray(value, dtype=dtype, device=device)
     unsigned = not is_torch(value) and xp.isdtype(value.dtype, "unsigned integer")
     if unsigned and xp.isdtype(dtype, "integral"):

@@ -92,12 +92,9 @@ class Range:
         raise ValueError(f"{name} must be {self}; got {shown(value)}")
 
     def stored(self, value: Real) -> Real:
-        """The value: a single number as Python's, an array of NumPy's as one that cannot change."""
+        """The value: a single number as Python's, an array of NumPy's in a copy."""
         value = python_number(value)
-        if value.__class__ is np.ndarray and value.flags.writeable:
-            value = value.copy()
-            value.flags.writeable = False
-        return value
+        return value.copy() if value.__class__ is np.ndarray else value
 
     def ready(self, value: Real) -> Real:
         """The value itself."""

@@ -93,8 +93,6 @@ def test_an_array_that_is_changed_changes_no_value():
     ratios[:] = 0.5
     assert hash(schedule) == before
     np.testing.assert_array_equal(schedule(3, 10), values)
-    with pytest.raises(ValueError, match="read-only"):
-        schedule.warmup_ratio[0] = 0.3
 
 
 def test_a_subclass_is_its_own():
