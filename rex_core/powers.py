@@ -1,7 +1,7 @@
 """Powers and exponentials of a share of the budget, to their last digits."""
 
 from rex_core.arrays import Namespace, Real, is_number
-from rex_core.moment import Time, where
+from rex_core.moment import Time, as_float, where
 from rex_core.progress import floor, quotient, share
 
 
@@ -34,10 +34,13 @@ def raised(base: Real, power: Real, xp: Namespace) -> Real:
 
 def exp_of(part: Time, rest: Time, xp: Namespace, gamma: Real, start: Real = 0.0) -> Real:
     """exp(start - γ·part/(part + rest))."""
+    # An error of the exponent is a relative error of the result: 5 ulp of an exponent of 3.
+    if is_number(gamma) and abs(gamma) <= 3 and start == 0:
+        return xp.exp(-gamma * as_float(share(part, rest, xp), xp))
     coarse, fine = quotient(part, rest, xp)
-    # An error of the exponent is a relative error of the result. first - whole·coarse is exact and
-    # the rest of the exponent small; expm1, because XLA would merge a product of two exp into one
-    # of the rounded sum. The rest is beyond 60 only where the factor is below exp(-100).
+    # first - whole·coarse is exact and the rest of the exponent small; expm1, because XLA would
+    # merge a product of two exp into one of the rounded sum. The rest is beyond 60 only where the
+    # factor is below exp(-100).
     whole, first = floor(gamma + 0.5, xp), floor(start + 0.5, xp)
     small = (start - first) + ((whole - gamma) * coarse - gamma * fine)
     factor = xp.exp(first - whole * coarse)

@@ -219,8 +219,9 @@ def one_minus_sqrt(left: Time, spent: Time, xp: Namespace) -> Real:
     Durations", NeurIPS 2024, arXiv 2405.18392.
     """
     # √0 has no slope. What is added is the smallest that float32 has, and less than a rounding.
-    root = xp.sqrt(spent / (left + spent) + 2e-38)
-    return left / (left + spent) / (1.0 + root)
+    whole = left + spent
+    root = xp.sqrt(spent / whole + 2e-38)
+    return left / whole / (1.0 + root)
 
 
 @profile(timescale=Range(1e-30, 1e30))

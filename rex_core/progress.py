@@ -35,7 +35,7 @@ from rex_core.ranges import ANY, POSITIVE
 
 GRID = 2**14
 EXACT_STEPS = 2**39  # So many steps times a coarse share of `quotient` are exact in float64.
-BLOCK = 3 * 2**12  # So many values, and what is worked out from them, stay in a core's cache.
+BLOCK = 2**14  # So many values, and what is worked out from them, stay in a core's cache.
 
 Params = Mapping[str, Real]
 
