@@ -7,7 +7,6 @@ import math
 import operator
 from collections.abc import Iterator
 from fractions import Fraction
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -94,8 +93,9 @@ def tried(name: str, schedule: Function, T: Real, accepted: Range = NOT_NEGATIVE
 
 def checked_value(name: str, number: Any, accepted: Range = NOT_NEGATIVE) -> float:
     """One value of a schedule as a Python float, if it is one in the range."""
-    if number.__class__ is float and isfinite(number) and accepted.holds(number):
-        return float(number)
+    if number.__class__ is float and accepted.least < number < accepted.most:
+        value: float = number
+        return value
     if np.ndim(concrete(number)) != 0:
         raise ValueError(f"{name} must give one number at a step; got {shown(number)}")
     accepted.check(f"each value of {name}", number)

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import repeat
 from numbers import Real
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -70,7 +72,8 @@ def check_alike(name: str, schedule: Any, optimizer: Optimizer) -> None:
     numbers = [float(content(name, group)) for group in groups]
     alike = len(set(numbers)) == 1
     if name == "lr" and not alike:
-        bare = [number / (scale(group) or 1) for number, group in zip(numbers, groups, strict=True)]
+        scales = [group.get("lr_scale") or 1.0 for group in groups]
+        bare = [number / scale for number, scale in zip(numbers, scales, strict=True)]
         alike = np.ptp(bare) <= 1e-9 * max(bare)
     if not alike:
         example = ["schedule"] + ["None"] * (len(groups) - 1)
@@ -82,10 +85,12 @@ def check_alike(name: str, schedule: Any, optimizer: Optimizer) -> None:
         )
 
 
-def scale(group: Group) -> float:
-    """What timm and others have in a group for its layer: a factor of its rate."""
-    factor: float = group.get("lr_scale", 1.0)
-    return factor
+def scaled(groups: Sequence[Group], rates: Sequence[Any]) -> list[Any]:
+    """Rates, times what timm and others have in a group for its layer, an "lr_scale"."""
+    return [
+        rate * group["lr_scale"] if "lr_scale" in group and rate is not None else rate
+        for group, rate in zip(groups, rates, strict=True)
+    ]
 
 
 def own_numbers(optimizer: Optimizer, key: str) -> None:
@@ -114,24 +119,32 @@ def copied(found: Any) -> Any:
     return found.clone() if isinstance(found, Tensor) else found
 
 
-def put(group: Group, name: str, number: Any) -> None:
-    """Set a setting of a group, in place if it is a tensor."""
+def put(group: Group, name: str, number: Any) -> Any:
+    """Set a setting of a group, in place if it is a tensor, and return the mark of that.
+
+    None leaves it alone, and is its mark.
+    """
+    if number is None:
+        return None
     if group.get(name).__class__ is float:  # The cheapest question.
         group[name] = number
-        return
+        return number
     key, index = place(name, group)
     found = group[key] if index is None else group[key][index]
     if isinstance(found, Tensor):
         found.fill_(number.squeeze() if isinstance(number, Tensor) else number)
-    elif index is None:
+        return found, _version(found), number
+    if index is None:
         group[key] = number
     else:
         group[key] = (*group[key][:index], number, *group[key][index + 1 :])
+    return number
 
 
 def current_rates(optimizer: Optimizer) -> list[float | Tensor]:
     """The learning rate of each group, in copies."""
-    return [copied(group["lr"]) for group in optimizer.param_groups]
+    rates = [group["lr"] for group in optimizer.param_groups]
+    return [rate if rate.__class__ is float else copied(rate) for rate in rates]
 
 
 def origins(known: Sequence[Group], groups: Sequence[Group]) -> list[int | None] | None:
@@ -140,7 +153,7 @@ def origins(known: Sequence[Group], groups: Sequence[Group]) -> list[int | None]
     A group stays the same if it has another place, or if ``load_state_dict`` of the optimizer has
     made a new dictionary around its list of parameters.
     """
-    if len(groups) == len(known) and all(a is b for a, b in zip(groups, known, strict=True)):
+    if len(groups) == len(known) and all(map(is_, groups, known)):
         return None
     places = {id(group["params"]): i for i, group in enumerate(known)}
     places |= {id(group): i for i, group in enumerate(known)}
@@ -156,23 +169,16 @@ class Marks:
 
     def put(self, name: str, numbers: Sequence[Any]) -> None:
         """Set a setting in all groups but those whose number is None."""
-        marks: list[Any] = []
-        for group, number in zip(self.groups, numbers, strict=True):
-            if number is None:
-                marks.append(None)
-                continue
-            put(group, name, number)
-            found = content(name, group)
-            is_tensor = isinstance(found, Tensor)
-            marks.append((found, _version(found), number) if is_tensor else found)
-        self.set[name] = marks
+        self.set[name] = [*map(put, self.groups, repeat(name), numbers)]
 
-    def foreign(self) -> Iterator[tuple[str, int, Any]]:
+    def foreign(self) -> list[tuple[str, int, Any]]:
         """The settings that are not what was set: name, number of the group and content."""
-        for name, marks in self.set.items():
-            for index, (group, mark) in enumerate(zip(self.groups, marks, strict=True)):
-                if mark is not None and group.get(name) is not mark and _changed(name, group, mark):
-                    yield name, index, content(name, group)
+        return [
+            (name, index, content(name, group))
+            for name, marks in self.set.items()
+            for index, (group, mark) in enumerate(zip(self.groups, marks, strict=True))
+            if group.get(name) is not mark and mark is not None and _changed(name, group, mark)
+        ]
 
     def move(self, groups: Sequence[Group], places: Sequence[int | None]) -> None:
         """Go over to new groups; what was set is known of those dictionaries that stay."""

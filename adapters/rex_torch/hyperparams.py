@@ -13,7 +13,7 @@ from rex_torch.groups import (
     copied,
     own_numbers,
     place,
-    scale,
+    scaled,
 )
 from rex_torch.scheduler import (
     Function,
@@ -147,21 +147,16 @@ class HyperparamScheduler(GroupScheduler):
         self._last = values
 
     def _numbers(self, name: str, now: float, T: float) -> list[float | None]:
-        """What each group gets; groups that share a schedule are usual, and it is asked once."""
-        asked: dict[int, float] = {}
+        """What each group gets."""
         numbers: list[float | None] = []
-        groups = self.optimizer.param_groups
-        for group, schedule in zip(groups, self._schedules[name], strict=True):
-            if schedule is None:
-                numbers.append(None)
-                continue
-            number = asked.get(id(schedule))
-            if number is None:
-                number = checked_value(name, schedule(now, T), accepted(name))
-                asked[id(schedule)] = number
-            scaled = name == "lr" and "lr_scale" in group
-            numbers.append(number * scale(group) if scaled else number)
-        return numbers
+        asked = number = None  # Groups that share a schedule are usual, and it is asked once.
+        for schedule in self._schedules[name]:
+            if schedule is not asked:
+                asked, number = schedule, None
+                if schedule is not None:
+                    number = checked_value(name, schedule(now, T), accepted(name))
+            numbers.append(number)
+        return scaled(self.optimizer.param_groups, numbers) if name == "lr" else numbers
 
     def _take(self, places: Sequence[int | None]) -> None:
         groups = self.optimizer.param_groups

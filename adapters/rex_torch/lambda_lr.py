@@ -14,17 +14,15 @@ from rex_core.adapting import (
     checked_value,
     concrete,
     largest_peak,
-    reading,
     shown,
 )
 from rex_torch.groups import (
-    Group,
     check_alike,
     check_optimizer,
     check_setting,
     copied,
     own_numbers,
-    scale,
+    scaled,
 )
 from rex_torch.scheduler import (
     Function,
@@ -123,16 +121,22 @@ def lambda_lr(
         group.setdefault("initial_lr", copied(group["lr"]))
     # One object for one schedule, and a partial: LambdaLR saves the attributes of other callables,
     # and on load would bring the old budget back.
+    read: Any = value_now if isinstance(budget, WallClock) else value
     lambdas: dict[int, Any] = {
-        id(each): _alone if each is None else partial(value, each, budget) for each in schedules
+        id(each): _alone if each is None else partial(read, each, budget) for each in schedules
     }
     kind = _Rates if absolute else _Factors
     return kind(optimizer, [lambdas[id(each)] for each in schedules], last_epoch, budget)
 
 
-def value(schedule: Function, budget: int | WallClock, t: float) -> float:
+def value(schedule: Function, T: float, t: float) -> float:
     """The value after t steps."""
-    return checked_value("schedule", schedule(*reading(budget, t)))
+    return checked_value("schedule", schedule(t, T))
+
+
+def value_now(schedule: Function, clock: WallClock, t: float) -> float:
+    """The value at the time of a clock, after any number of steps."""
+    return value(schedule, clock.T, clock.t)
 
 
 def _alone(t: float) -> None:
@@ -207,19 +211,18 @@ class _Factors(GroupScheduler, LambdaLR):
             )
 
     def _rates(self, t: float) -> Sequence[float | Tensor | None]:
-        rates: list[float | Tensor | None] = []
+        numbers: list[Any] = []
         asked = None  # Groups that share a lambda are usual, and it is asked once.
-        for group, function, base in zip(
-            self.optimizer.param_groups, self.lr_lambdas, self.base_lrs, strict=True
-        ):
+        for function in self.lr_lambdas:
             if function is not asked:
                 asked, number = function, function(t)  # type: ignore[arg-type]
-            rates.append(None if number is None else self._rate(group, number, base))
-        return rates
+            numbers.append(number)
+        return scaled(self.optimizer.param_groups, self._factors(numbers))
 
-    def _rate(self, group: Group, number: float, base: float | Tensor) -> float | Tensor:
-        rate = base * number
-        return rate * scale(group) if "lr_scale" in group else rate
+    def _factors(self, numbers: list[Any]) -> list[Any]:
+        """The rates of the groups, given what the lambdas have returned."""
+        pairs = zip(self.base_lrs, numbers, strict=True)
+        return [None if number is None else base * number for base, number in pairs]
 
     def _take(self, places: Sequence[int | None]) -> None:
         groups, lambdas = self.optimizer.param_groups, self.lr_lambdas
@@ -243,8 +246,8 @@ class _Factors(GroupScheduler, LambdaLR):
 class _Rates(_Factors):
     """The same for lambdas that give the rate itself."""
 
-    def _rate(self, group: Group, number: float, base: float | Tensor) -> float:
-        return number * scale(group) if "lr_scale" in group else number
+    def _factors(self, numbers: list[Any]) -> list[Any]:
+        return numbers
 
     def _check_bases(self, saved: list[Any]) -> None:
         """The rates that the optimizers were made with are not used."""

@@ -214,7 +214,7 @@ class GroupScheduler(LRScheduler):
     def _check_alone(self) -> None:
         if not getattr(self.optimizer, "_opt_called", False):
             return  # A SequentialLR is made: it puts the first rates back.
-        for name, index, found in self._marks.foreign():
+        for name, index, found in self._marks.foreign()[:1]:
             warnings.warn(
                 f"{name} of parameter group {index} is {shown(found)}, which this scheduler did "
                 "not set, and is overwritten now. One scheduler sets a setting; two in turn go "
@@ -223,7 +223,6 @@ class GroupScheduler(LRScheduler):
                 UserWarning,
                 stacklevel=3,
             )
-            return
 
 
 def checked_place(epoch: Any) -> float:
