@@ -4,7 +4,7 @@ INSTALL := $(BIN)/pip install -q -c constraints.txt
 TENSORFLOW := .venv-tensorflow/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-tensorflow test-versions fuzz lint format clean
+.PHONY: help demo test test-tensorflow test-versions fuzz coverage docs links lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -25,6 +25,16 @@ test-versions: .venv/dev.stamp ## run the tests on every version that is support
 fuzz: .venv/dev.stamp ## search for faults of the core with 100 times the examples
 	REX_FUZZ_EXAMPLES=20000 $(BIN)/pytest tests/core/test_fuzz.py
 
+coverage: .venv/dev.stamp ## which lines of the core and the adapters the tests run
+	$(BIN)/pytest -n 2 --dist loadgroup --cov=rex_core --cov=adapters --cov-report=term-missing
+
+docs: .venv/dev.stamp ## build the pages, in docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+links: .venv/dev.stamp ## check the links of the pages to other sites
+	$(BIN)/sphinx-build -b linkcheck -q docs docs/_build/links
+
 lint: .venv/dev.stamp ## check style, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -35,7 +45,7 @@ format: .venv/dev.stamp ## fix what ruff can fix
 	$(BIN)/ruff format
 
 clean: ## remove caches and build output; the environments stay
-	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path './.venv*' -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 .venv/demo.stamp: pyproject.toml constraints.txt | $(BIN)/pip

@@ -37,6 +37,8 @@ from rex_core.sampling import at, every, every_fraction, every_step
 from rex_core.schedule import Schedule
 from rex_core.spec import from_dict, register, to_dict
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Clamp",
     "Join",

@@ -244,7 +244,7 @@ Formula = Callable[Concatenate[Any, Any, Namespace, P], Any]
 
 
 def profile(*, integers: bool = False, **declared: Declared) -> Callable[[Formula[P]], Function[P]]:
-    """Make a profile (t, T, *, params) -> factor of its formula.
+    """Make a profile ``(t, T, *, params) -> factor`` of its formula.
 
     Args:
         integers: Whether the formula takes whole steps as integers, and moments between them as
@@ -275,7 +275,7 @@ def profile(*, integers: bool = False, **declared: Declared) -> Callable[[Formul
 
 
 def sampling(*, always: bool = False, **declared: Declared) -> Callable[[Formula[P]], Function[P]]:
-    """Make a sampling (t, T, *, params) -> t' of its formula.
+    """Make a sampling ``(t, T, *, params) -> t'`` of its formula.
 
     Args:
         always: Whether it reads at every moment, between whole steps and after the budget as well.

@@ -37,7 +37,7 @@ def register(function: F, name: str | None = None) -> F:
     """Let `to_dict` write, and `from_dict` read, a profile or sampling of your own by its name.
 
     Args:
-        function: The function of (t, T, **params); usable as a decorator.
+        function: The function ``(t, T, **params)``; usable as a decorator.
         name: What it is called in the dictionary; its own name by default.
 
     Returns:

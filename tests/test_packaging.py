@@ -70,10 +70,11 @@ def test_wheel_of_sdist_is_wheel_of_tree(built: Built) -> None:
 def test_sdist_holds_what_a_reader_needs_and_no_caches(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         parts = [Path(name).parts[1:] for name in archive.getnames()]
-    texts = {"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "constraints.txt", "noxfile.py"}
+    texts = {"CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"}
+    texts |= {"constraints.txt", "noxfile.py"}
     added = {".gitignore", "PKG-INFO", "pyproject.toml"}
     folders = {name for name in ["rex_core", *FOLDERS] if any((ROOT / name).rglob("*.py"))}
-    assert {part[0] for part in parts} == texts | added | folders | {"docs"}
+    assert {part[0] for part in parts} == texts | added | folders | {"docs", "examples"}
     assert {Path(part[-1]).suffix for part in parts}.isdisjoint({".pyc", ".whl", ".stamp"})
 
 
@@ -100,7 +101,7 @@ def test_metadata(built: Built) -> None:
     (distribution,) = metadata.distributions(path=[str(built.target)])
     fields = distribution.metadata
     assert (fields["Name"], fields["License-Expression"]) == ("rex-schedules", "Apache-2.0")
-    extras = {"bench", "dev", "jax", "keras", "peers", "ray", "torch"}
+    extras = {"bench", "dev", "docs", "jax", "keras", "peers", "ray", "torch"}
     assert set(fields.get_all("Provides-Extra") or ()) == extras
     requirements = [Requirement(line) for line in distribution.requires or ()]
     runtime = {requirement.name for requirement in requirements if not requirement.marker}

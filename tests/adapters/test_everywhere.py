@@ -1,4 +1,4 @@
-"""One schedule, as each framework's optimizer has it; the README's last table is made here."""
+"""One schedule, as each framework's optimizer has it; the table of docs/exact.md is made here."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import torch
 
 from rex_core import Schedule
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "exact.md"
 T = 1000
 STEPS = [0, 25, 50, 250, 500, 750, 990, 999, 1000]
 SCHEDULE = Schedule(peak_value=0.1, end_value=0.001, warmup_ratio=0.05)
@@ -61,4 +61,4 @@ def test_one_schedule_has_one_value_everywhere():
     lines = [f"    {'step':>4}" + "".join(f"{name:>13}" for name in table)]
     for t, *row in zip(STEPS, *table.values(), strict=True):
         lines.append(f"    {t:>4}" + "".join(f"{value:>13.8f}" for value in row))
-    assert "\n".join(lines) in README.read_text(encoding="utf-8"), "\n".join(lines)
+    assert "\n".join(lines) in PAGE.read_text(encoding="utf-8"), "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Runs whose unit is the token, in batches of different size: how the README says to do it."""
+"""Runs whose unit is the token, in batches of different size: as docs/guides/budget.md does it."""
 
 import jax
 import jax.numpy as jnp

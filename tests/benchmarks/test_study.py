@@ -148,8 +148,8 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_setting_of_the_readme(own_settings: Path) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_setting_of_the_docs(own_settings: Path) -> None:
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n# two_moons.py\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     (own_settings / "two_moons.py").write_text(code)
     path = own_settings / "results.jsonl"
