@@ -3,6 +3,7 @@
 An adapter accepts a schedule and a budget when it is made, and gets one value at each step.
 """
 
+import inspect
 import math
 import operator
 from collections.abc import Iterator
@@ -88,7 +89,12 @@ def tried(name: str, schedule: Function, T: Real, accepted: Range = NOT_NEGATIVE
         for t in sorted({type(T)(T * place / _PLACES) for place in range(_PLACES + 1)}):
             checked_value(name, schedule(t, T), accepted)
     except TypeError as error:
-        raise ValueError(f"{name} must be a function of (t, T); got {shown(schedule)}") from error
+        try:
+            inspect.signature(schedule).bind(0, T)
+        except (TypeError, ValueError):
+            text = f"{name} must be a function of (t, T); got {shown(schedule)}"
+            raise ValueError(text) from error
+        raise  # It is one of what it calls.
 
 
 def checked_value(name: str, number: Any, accepted: Range = NOT_NEGATIVE) -> float:

@@ -1,6 +1,7 @@
 """A LambdaLR whose schedule is written in named arguments, for trainers told by a config."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch.optim import Optimizer
@@ -109,20 +110,21 @@ def schedule_lr(
     if params:
         known = dict(curve.params) if isinstance(curve, Bound) else {}
         curve = bind(getattr(curve, "function", curve), **{**known, **params})
-    schedule: Any = Schedule(
-        curve,
-        sampling,
-        end_value=end_ratio,
-        init_value=init_ratio,
-        warmup_steps=warmup_steps,
-        warmup_ratio=warmup_ratio,
-        warmup_profile=warmup_profile,
-        hold_steps=hold_steps,
-        hold_ratio=hold_ratio,
-        decay_steps=decay_steps,
-        decay_ratio=decay_ratio,
-    )
-    if (cycles, period_mult, peak_mult) != (1, 1, 1):
+    with _renamed(end_value="end_ratio", init_value="init_ratio"):
+        schedule: Any = Schedule(
+            curve,
+            sampling,
+            end_value=end_ratio,
+            init_value=init_ratio,
+            warmup_steps=warmup_steps,
+            warmup_ratio=warmup_ratio,
+            warmup_profile=warmup_profile,
+            hold_steps=hold_steps,
+            hold_ratio=hold_ratio,
+            decay_steps=decay_steps,
+            decay_ratio=decay_ratio,
+        )
+    if not (cycles == 1 and period_mult == 1 and peak_mult == 1):
         schedule = Restarts(schedule, cycles, period_mult=period_mult, peak_mult=peak_mult)
     return lambda_lr(optimizer, schedule, total_steps, last_epoch=last_epoch)
 
@@ -155,11 +157,26 @@ def get_rex_schedule_with_warmup(
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(3))], lr=0.1)
     >>> scheduler = get_rex_schedule_with_warmup(optimizer, 100, 1000)
     """
-    return schedule_lr(
-        optimizer,
-        num_training_steps,
-        beta=beta,
-        end_ratio=min_lr_ratio,
-        warmup_steps=num_warmup_steps,
-        last_epoch=last_epoch,
-    )
+    with _renamed(
+        end_ratio="min_lr_ratio", total_steps="num_training_steps", warmup_steps="num_warmup_steps"
+    ):
+        return schedule_lr(
+            optimizer,
+            num_training_steps,
+            beta=beta,
+            end_ratio=min_lr_ratio,
+            warmup_steps=num_warmup_steps,
+            last_epoch=last_epoch,
+        )
+
+
+@contextmanager
+def _renamed(**names: str) -> Iterator[None]:
+    """Let errors name the arguments that the caller has."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        for ours, theirs in names.items():
+            text = text.replace(ours, theirs)
+        raise ValueError(text) from error

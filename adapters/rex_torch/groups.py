@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Optimizer, Rprop
 
 from rex_core.adapting import shown
 
@@ -54,16 +54,28 @@ def check_setting(name: str, optimizer: Optimizer) -> None:
                 f"{name} must be None for {kind}, since parameter group {number} has only {own}"
             )
         found = content(name, group)
-        if not isinstance(found, Tensor | Real) or isinstance(found, bool):
+        if not _is_settable(found):
             raise ValueError(
                 f"{name} must be a number in each parameter group of {kind} for a schedule to set "
-                f"it, as in {kind}(..., {name}=...); group {number} has {shown(found)}"
+                f"it, or a tensor of one float that needs no gradient, as in {kind}(..., "
+                f"{name}=...); group {number} has {shown(found)}"
             )
         if name == "lr" and group.get("relative_step"):
             raise ValueError(
                 f"relative_step must be False in the parameter groups of {kind}: with it, the "
                 f"optimizer ignores the lr that is set; group {number} has True"
             )
+    if name == "lr" and isinstance(optimizer, Rprop):
+        raise ValueError(
+            "lr must be left alone for Rprop, which reads it at the first update only; give "
+            "HyperparamScheduler another setting, or leave out the scheduler"
+        )
+
+
+def _is_settable(found: Any) -> bool:
+    if isinstance(found, Tensor):
+        return found.numel() == 1 and found.is_floating_point() and not found.requires_grad
+    return isinstance(found, Real) and not isinstance(found, bool)
 
 
 def check_alike(name: str, schedule: Any, optimizer: Optimizer) -> None:
@@ -71,11 +83,7 @@ def check_alike(name: str, schedule: Any, optimizer: Optimizer) -> None:
     groups = optimizer.param_groups
     numbers = [float(content(name, group)) for group in groups]
     alike = len(set(numbers)) == 1
-    if name == "lr" and not alike:
-        scales = [group.get("lr_scale") or 1.0 for group in groups]
-        bare = [number / scale for number, scale in zip(numbers, scales, strict=True)]
-        alike = np.ptp(bare) <= 1e-9 * max(bare)
-    if not alike:
+    if not alike and not (name == "lr" and has_scales_in(groups, numbers)):
         example = ["schedule"] + ["None"] * (len(groups) - 1)
         raise ValueError(
             f"{name} must be a list with a schedule, or None to leave it alone, for each of the "
@@ -88,9 +96,24 @@ def check_alike(name: str, schedule: Any, optimizer: Optimizer) -> None:
 def scaled(groups: Sequence[Group], rates: Sequence[Any]) -> list[Any]:
     """Rates, times what timm and others have in a group for its layer, an "lr_scale"."""
     return [
-        rate * group["lr_scale"] if "lr_scale" in group and rate is not None else rate
+        rate * _scale(group) if "lr_scale" in group and rate is not None else rate
         for group, rate in zip(groups, rates, strict=True)
     ]
+
+
+def has_scales_in(groups: Sequence[Group], rates: Sequence[Any]) -> bool:
+    """Whether the rates are one rate times the "lr_scale" of each group already.
+
+    timm leaves them equal; MMEngine and others multiply them.
+    """
+    bare = [float(rate) / (_scale(group) or 1.0) for group, rate in zip(groups, rates, strict=True)]
+    differ = len({float(rate) for rate in rates}) > 1
+    return bool(differ and np.ptp(bare) <= 1e-9 * max(bare))
+
+
+def _scale(group: Group) -> float:
+    found = group.get("lr_scale")
+    return 1.0 if found is None else float(found)
 
 
 def own_numbers(optimizer: Optimizer, key: str) -> None:
@@ -101,11 +124,11 @@ def own_numbers(optimizer: Optimizer, key: str) -> None:
     back, times a factor, in a state that `torch.load` then does not read safely.
     """
     seen: set[int] = set()
-    for settings in (*optimizer.param_groups, optimizer.defaults):
+    for settings in (*optimizer.param_groups, getattr(optimizer, "defaults", {})):
         found = settings.get(key)
         if isinstance(found, np.generic):
             settings[key] = found.item()
-        parts = found if isinstance(found, tuple) else (found,)
+        parts = found if isinstance(found, tuple | list) else (found,)
         tensors = {id(part) for part in parts if isinstance(part, Tensor)}
         if seen & tensors:
             settings[key] = copied(found)
@@ -114,7 +137,7 @@ def own_numbers(optimizer: Optimizer, key: str) -> None:
 
 def copied(found: Any) -> Any:
     """A setting of a group, in a copy that filling the group's tensors does not reach."""
-    if isinstance(found, tuple):
+    if isinstance(found, tuple | list):
         return tuple(map(copied, found))
     return found.clone() if isinstance(found, Tensor) else found
 
@@ -161,11 +184,15 @@ def origins(known: Sequence[Group], groups: Sequence[Group]) -> list[int | None]
 
 
 class Marks:
-    """What a scheduler has set last, by which it sees what somebody else has set since."""
+    """What a scheduler has set last, by which it sees what somebody else has set since.
+
+    A group keeps its marks when the optimizer loads a state, which makes a new dictionary of it.
+    """
 
     def __init__(self, groups: Iterable[Group]) -> None:
         self.groups = [*groups]
         self.set: dict[str, list[Any]] = {}
+        self.warned: set[tuple[str, int]] = set()
 
     def put(self, name: str, numbers: Sequence[Any]) -> None:
         """Set a setting in all groups but those whose number is None."""
@@ -180,18 +207,31 @@ class Marks:
             if group.get(name) is not mark and mark is not None and _changed(name, group, mark)
         ]
 
+    def kept(self, name: str, groups: Sequence[Group]) -> set[int]:
+        """The numbers of those groups that have what was set."""
+        marks = self._moved(name, origins(self.groups, groups) or range(len(groups)))
+        return {
+            index
+            for index, (group, mark) in enumerate(zip(groups, marks, strict=True))
+            if mark is not None and not _changed(name, group, mark)
+        }
+
     def move(self, groups: Sequence[Group], places: Sequence[int | None]) -> None:
-        """Go over to new groups; what was set is known of those dictionaries that stay."""
-        stayed = [
-            None if i is None or self.groups[i] is not group else i
-            for group, i in zip(groups, places, strict=True)
-        ]
-        for name, marks in self.set.items():
-            self.set[name] = [None if i is None else marks[i] for i in stayed]
+        """Go over to new groups."""
+        self.set = {name: self._moved(name, places) for name in self.set}
         self.groups = [*groups]
 
+    def _moved(self, name: str, places: Iterable[int | None]) -> list[Any]:
+        marks = self.set.get(name, [None] * len(self.groups))
+        return [None if i is None else marks[i] for i in places]
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"groups": self.groups, "set": {}}  # A copied tensor begins to count anew.
+        # A copied tensor begins to count anew.
+        numbers = {
+            name: [None if isinstance(mark, tuple) else mark for mark in marks]
+            for name, marks in self.set.items()
+        }
+        return {"groups": self.groups, "set": numbers, "warned": self.warned}
 
 
 def _version(tensor: Tensor) -> int:
@@ -225,10 +265,12 @@ def others_kept(
     theirs = []
     for name in names:
         lasts = state_dict.get(f"_last_{name}", ())
+        if not isinstance(lasts, Sequence):
+            raise ValueError(f"_last_{name} in state_dict must be a list; got {shown(lasts)}")
         for index, (group, last) in enumerate(zip(optimizer.param_groups, lasts, strict=False)):
             if id(group) not in before and last is not None and content(name, group) != last:
-                theirs.append((name, index, copied(content(name, group))))
+                theirs.append((name, index, copied(content(name, group)), last))
     yield
-    for name, index, number in theirs:
+    for name, index, number, last in theirs:
         put(optimizer.param_groups[index], name, number)
-        marks.set[name][index] = None
+        marks.set[name][index] = last

@@ -116,14 +116,26 @@ class HyperparamScheduler(GroupScheduler):
                     check_alike(name, schedules, optimizer)
                 self._schedules[name] = found
         if not self._schedules:
-            raise ValueError("one of lr, momentum, weight_decay must be a schedule; got None")
+            raise ValueError(
+                "one of beta2, lr, momentum, weight_decay must be a schedule, or another setting "
+                "of the groups by its key; got None"
+            )
         self._names = list(self._schedules)
         self._own_numbers(optimizer)
-        check_setting("lr", optimizer)
         own_numbers(optimizer, "initial_lr")
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", copied(group["lr"]))
+        without = [group for group in optimizer.param_groups if "initial_lr" not in group]
+        for group in without:
+            if "lr" not in group:
+                kind = type(optimizer).__name__
+                raise ValueError(
+                    f"optimizer must have an lr in its parameter groups, which schedulers of "
+                    f"PyTorch read; {kind} has none"
+                )
+            group["initial_lr"] = copied(group["lr"])
         super().__init__(optimizer, last_epoch=last_epoch)
+        if "lr" not in self._schedules:  # A scheduler of the rate, made later, begins from lr.
+            for group in without:
+                del group["initial_lr"]
 
     def state_dict(self) -> dict[str, Any]:
         """The number of steps, "last_epoch", and the values set last, "_last_lr" and so on.

@@ -1,7 +1,10 @@
 """A schedule and a budget as PyTorch's LambdaLR."""
 
-from collections.abc import Sequence
+import math
+import warnings
+from collections.abc import Mapping, Sequence
 from functools import partial
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
@@ -21,6 +24,7 @@ from rex_torch.groups import (
     check_optimizer,
     check_setting,
     copied,
+    has_scales_in,
     own_numbers,
     scaled,
 )
@@ -33,7 +37,7 @@ from rex_torch.scheduler import (
     checked_budget,
     is_list,
     per_group,
-    remembered,
+    set_by_us,
     with_clock,
 )
 
@@ -100,6 +104,8 @@ def lambda_lr(
     >>> scheduler = lambda_lr(optimizer, Schedule(warmup_ratio=0.05), total_steps=1000)
     """
     check_optimizer(optimizer)
+    if not isinstance(absolute, bool):
+        raise ValueError(f"absolute must be True or False; got {shown(absolute)}")
     budget = checked_budget(total_steps)
     check_setting("lr", optimizer)
     schedules = per_group("schedule", schedule, optimizer, budget, "lr")
@@ -113,8 +119,10 @@ def lambda_lr(
     if absolute and not is_list(schedule):
         check_alike("lr", schedule, optimizer)
     checked_count("last_epoch", last_epoch, -1)
+    doubt = None
     if not absolute:
-        _check_beginning(optimizer, last_epoch)
+        doubt = _check_beginning(optimizer, last_epoch)
+        _warn_of_default(optimizer)
     for key in ("lr", "initial_lr"):
         own_numbers(optimizer, key)
     for group in optimizer.param_groups:
@@ -126,7 +134,9 @@ def lambda_lr(
         id(each): _alone if each is None else partial(read, each, budget) for each in schedules
     }
     kind = _Rates if absolute else _Factors
-    return kind(optimizer, [lambdas[id(each)] for each in schedules], last_epoch, budget)
+    scheduler = kind(optimizer, [lambdas[id(each)] for each in schedules], last_epoch, budget)
+    scheduler._doubt = doubt
+    return scheduler
 
 
 def value(schedule: Function, T: float, t: float) -> float:
@@ -143,7 +153,8 @@ def _alone(t: float) -> None:
     """No value: the group's rate is left alone."""
 
 
-def _check_beginning(optimizer: Optimizer, last_epoch: int) -> None:
+def _check_beginning(optimizer: Optimizer, last_epoch: int) -> str | None:
+    """Refuse two rates to begin from, or return the warning if a state may still decide."""
     groups = optimizer.param_groups
     if last_epoch >= 0:
         if not any("initial_lr" in group for group in groups):
@@ -151,20 +162,52 @@ def _check_beginning(optimizer: Optimizer, last_epoch: int) -> None:
                 "last_epoch must be -1 if a group has no 'initial_lr', which the optimizer's "
                 f"saved state brings; got {last_epoch!r}"
             )
-        return
-    if not getattr(optimizer, "_opt_called", False):
-        return  # Schedulers made one after the other, or a loaded state, whose own comes next.
-    ours = remembered(optimizer)
-    changed = None if ours is None else {index for name, index, _ in ours.foreign() if name == "lr"}
+        return None
+    kept = set_by_us(optimizer, "lr")
     for index, group in enumerate(groups):
         first, rate = float(group.get("initial_lr", group["lr"])), float(group["lr"])
-        if first != rate and (changed is None or index in changed):
+        if first == rate or index in kept:
+            continue
+        if getattr(optimizer, "_opt_called", False):
             raise ValueError(
                 f"lr of parameter group {index} must be its 'initial_lr', {first}, which an "
                 "earlier scheduler left and from which a new one begins; got "
                 f"{rate}. To begin from lr, del group['initial_lr']; to begin from the first rate, "
                 "group['lr'] = group['initial_lr']; to go on, give last_epoch"
             )
+        # Another scheduler is made beside it, or a state was loaded and this one's comes next.
+        return (
+            f"lr of parameter group {index} was {rate} when this scheduler was made, and its "
+            f"'initial_lr' {first}: the schedule began from {first}. To begin from lr, del "
+            "group['initial_lr'] before; to go on, load the scheduler's state, or give last_epoch"
+        )
+    return None
+
+
+def _warn_of_default(optimizer: Optimizer) -> None:
+    """Warn if a loaded state brought another rate than the optimizer was made with."""
+    firsts = {float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups}
+    default = getattr(optimizer, "defaults", {}).get("lr")
+    loaded = optimizer.state and not getattr(optimizer, "_opt_called", False)
+    if not loaded or default is None or len(firsts) > 1 or _agree(default, *firsts):
+        return
+    warnings.warn(
+        f"lr of the optimizer was {float(default)} when it was made, and its loaded state has the "
+        f"first rate {firsts.pop()}, from which the schedule begins. To begin from the new one, "
+        "set group['initial_lr'] to it in each parameter group before the scheduler is made",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _has_scales_in(optimizer: Optimizer) -> bool:
+    groups = optimizer.param_groups
+    return has_scales_in(groups, [group.get("initial_lr", group["lr"]) for group in groups])
+
+
+def _agree(a: Any, b: Any) -> bool:
+    """Whether two rates are the same but for rounding in float32."""
+    return math.isclose(a, b, rel_tol=1e-6)
 
 
 class _Factors(GroupScheduler, LambdaLR):
@@ -174,24 +217,26 @@ class _Factors(GroupScheduler, LambdaLR):
         self, optimizer: Optimizer, lambdas: list[Any], last_epoch: int, budget: int | WallClock
     ) -> None:
         self._budget = budget
+        self._scales_in = _has_scales_in(optimizer)
         super().__init__(optimizer, lambdas, last_epoch=last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         state = LambdaLR.state_dict(self)
-        for name in ("_budget", "_marks"):
-            del state[name]
+        for name in ("_budget", "_marks", "_doubt", "_scales_in"):
+            state.pop(name, None)
         state["_last_lr"] = [float(rate) for rate in self._last_lr]
         return with_clock(state, self._budget)
 
-    def _load(self, state_dict: dict[str, Any]) -> None:
-        self._check_groups(state_dict)
-        LambdaLR.load_state_dict(self, state_dict)
-
-    def _check_groups(self, state_dict: dict[str, Any]) -> None:
+    def _check_state(self, state_dict: Mapping[str, Any]) -> None:
         count = len(self.optimizer.param_groups)
-        for name in ("base_lrs", "lr_lambdas"):
+        kinds = {"base_lrs": Tensor | Real, "lr_lambdas": dict | None}
+        for name, kind in kinds.items():
             found = state_dict.get(name)
-            if not isinstance(found, list) or not 1 <= len(found) <= count:
+            if (
+                not isinstance(found, list)
+                or not 1 <= len(found) <= count
+                or not all(isinstance(each, kind) for each in found)
+            ):
                 raise ValueError(
                     f"{name} in state_dict must be a list with one for each of the {count} "
                     f"parameter groups, as in the state of a LambdaLR; got {shown(found)}. With "
@@ -201,14 +246,22 @@ class _Factors(GroupScheduler, LambdaLR):
         self._check_bases(state_dict["base_lrs"])
 
     def _check_bases(self, saved: list[Any]) -> None:
-        ours = [float(base) for base in self.base_lrs[: len(saved)]]
-        theirs = [float(base) for base in saved[: len(ours)]]
-        if ours != theirs:
+        lambdas: list[Any] = self.lr_lambdas
+        used = [function is not _alone for function in lambdas]
+        pairs = [*zip(used, map(float, self.base_lrs), map(float, saved), strict=False)]
+        if not all(_agree(ours, theirs) for is_used, ours, theirs in pairs if is_used):
             raise ValueError(
-                f"base_lrs in state_dict must be {ours}, the lr of the optimizer here; got "
-                f"{theirs}, that of the run that was saved. To go on with that, make the optimizer "
-                "with it; to go on with the new one, set state_dict['base_lrs'] to it"
+                f"base_lrs in state_dict must be {[ours for _, ours, _ in pairs]}, the lr of the "
+                f"optimizer here; got {[theirs for *_, theirs in pairs]}, that of the run that was "
+                "saved. To go on with that, make the optimizer with it; to go on with the new one, "
+                "set state_dict['base_lrs'] to it, or make the scheduler with last_epoch and load "
+                "no state"
             )
+
+    def _load(self, state_dict: dict[str, Any]) -> None:
+        added = self.base_lrs[len(state_dict["base_lrs"]) :]  # Groups that the saved run had not.
+        LambdaLR.load_state_dict(self, state_dict)
+        self.base_lrs = [*self.base_lrs, *added]
 
     def _rates(self, t: float) -> Sequence[float | Tensor | None]:
         numbers: list[Any] = []
@@ -217,12 +270,13 @@ class _Factors(GroupScheduler, LambdaLR):
             if function is not asked:
                 asked, number = function, function(t)  # type: ignore[arg-type]
             numbers.append(number)
-        return scaled(self.optimizer.param_groups, self._factors(numbers))
+        return self._of(numbers)
 
-    def _factors(self, numbers: list[Any]) -> list[Any]:
+    def _of(self, numbers: list[Any]) -> list[Any]:
         """The rates of the groups, given what the lambdas have returned."""
         pairs = zip(self.base_lrs, numbers, strict=True)
-        return [None if number is None else base * number for base, number in pairs]
+        rates = [None if number is None else base * number for base, number in pairs]
+        return rates if self._scales_in else scaled(self.optimizer.param_groups, rates)
 
     def _take(self, places: Sequence[int | None]) -> None:
         groups, lambdas = self.optimizer.param_groups, self.lr_lambdas
@@ -232,12 +286,24 @@ class _Factors(GroupScheduler, LambdaLR):
             check_setting("lr", self.optimizer)
             self._check_added(places, way)
         own_numbers(self.optimizer, "lr")
+        self._forget_copied(places)
         rates = [copied(group.setdefault("initial_lr", copied(group["lr"]))) for group in groups]
         # New lists: a state that was saved or loaded holds the old ones.
         self.base_lrs = [
             rate if i is None else self.base_lrs[i] for rate, i in zip(rates, places, strict=True)
         ]
         self.lr_lambdas = [lambdas[0] if i is None else lambdas[i] for i in places]
+        self._scales_in = _has_scales_in(self.optimizer)
+
+    def _forget_copied(self, places: Sequence[int | None]) -> None:
+        """Let a new group, copied from another one, begin from its own lr if it was given one."""
+        groups = self.optimizer.param_groups
+        known = [
+            float(group["lr"]) for group, i in zip(groups, places, strict=True) if i is not None
+        ]
+        for group, i in zip(groups, places, strict=True):
+            if i is None and float(group["lr"]) not in known:
+                group.pop("initial_lr", None)
 
     def _check_added(self, places: Sequence[int | None], way: str) -> None:
         """Any rate of a new group will do, since it is multiplied."""
@@ -246,8 +312,8 @@ class _Factors(GroupScheduler, LambdaLR):
 class _Rates(_Factors):
     """The same for lambdas that give the rate itself."""
 
-    def _factors(self, numbers: list[Any]) -> list[Any]:
-        return numbers
+    def _of(self, numbers: list[Any]) -> list[Any]:
+        return scaled(self.optimizer.param_groups, numbers)
 
     def _check_bases(self, saved: list[Any]) -> None:
         """The rates that the optimizers were made with are not used."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -14,6 +15,7 @@ from rex_core.adapting import (
     ANY,
     NOT_NEGATIVE,
     Range,
+    Value,
     checked_count,
     checked_schedule,
     checked_value,
@@ -42,7 +44,7 @@ _RANGES = {
     "weight_decay": NOT_NEGATIVE,
 }
 _STEPS = Range(1, integers=True)
-_MARKS: WeakKeyDictionary[Optimizer, Marks] = WeakKeyDictionary()
+_MARKS: WeakKeyDictionary[Optimizer, dict[str, Marks]] = WeakKeyDictionary()
 
 
 def accepted(name: str) -> Range:
@@ -62,7 +64,7 @@ def per_group(
 ) -> list[Function | None]:
     """A schedule of a setting for each parameter group, which has accepted the budget, or None.
 
-    Schedules that are equal become one object: what shares a schedule is then known by identity.
+    Values that are equal become one object: what shares a schedule is then known by identity.
     """
     _, T = reading(budget, 0)
     count = len(optimizer.param_groups)
@@ -76,13 +78,19 @@ def per_group(
     found: list[Function | None] = []
     for each in schedules:
         schedule = None if each is None else checked_schedule(argument, each)
-        if schedule is not None and schedule not in found:
+        same = [other for other in found if other is not None and _are_one(schedule, other)]
+        if schedule is not None and not same:
             tried(argument, schedule, T, accepted(name))
             checked_value(argument, largest_peak(schedule), accepted(name))
-        found.append(schedule if schedule not in found else found[found.index(schedule)])
-    if not any(found):
+        found.append(same[0] if same else schedule)
+    if all(schedule is None for schedule in found):
         raise ValueError(f"{argument} must have a schedule for one of the groups; got {schedules}")
     return found
+
+
+def _are_one(schedule: Any, other: Any) -> bool:
+    """Whether two schedules are one: equal values, which cannot change, or the same function."""
+    return schedule is other or (isinstance(schedule, Value) and bool(schedule == other))
 
 
 def is_list(schedules: Any) -> bool:
@@ -94,9 +102,10 @@ def is_list(schedules: Any) -> bool:
     )
 
 
-def remembered(optimizer: Optimizer) -> Marks | None:
-    """What a scheduler of this library has set last in an optimizer."""
-    return _MARKS.get(optimizer)
+def set_by_us(optimizer: Optimizer, name: str) -> set[int]:
+    """The groups that have what a scheduler of this library has set last."""
+    marks = _MARKS.get(optimizer, {}).get(name)
+    return set() if marks is None else marks.kept(name, optimizer.param_groups)
 
 
 class GroupScheduler(LRScheduler):
@@ -107,18 +116,21 @@ class GroupScheduler(LRScheduler):
 
     _budget: Any
     _names: Sequence[str] = ("lr",)
+    _doubt: str | None = None  # A warning for the first step, if no state is loaded before it.
 
     def __init__(self, optimizer: Optimizer, *lambdas: Any, last_epoch: int) -> None:
         checked_count("last_epoch", last_epoch, -1)
-        self._marks = _MARKS[optimizer] = Marks(optimizer.param_groups)
+        self._marks = Marks(optimizer.param_groups)
+        for name in self._names:
+            _MARKS.setdefault(optimizer, {})[name] = self._marks
         initialise: Any = super().__init__  # Of LambdaLR, or LRScheduler without lambdas.
         initialise(optimizer, *lambdas, last_epoch)
 
     def step(self, epoch: float | None = None) -> None:
         """Set the values for the next update, or for any other.
 
-        A value that is not what this scheduler has set last is overwritten, with a warning: a
-        second scheduler, as ReduceLROnPlateau, has no effect beside this one.
+        A value that is not what this scheduler has set last is overwritten, with a warning, once
+        for each: a second scheduler, as ReduceLROnPlateau, has no effect beside this one.
 
         Args:
             epoch: The number of updates before it, >= 0; one more than now by default. It may lie
@@ -131,6 +143,7 @@ class GroupScheduler(LRScheduler):
         if epoch is None:
             if self._step_count == 1:
                 self._check_order()
+            self._follow()
             self._check_alone()
         self._step_count += 1
         self._update_lr(epoch)
@@ -156,13 +169,18 @@ class GroupScheduler(LRScheduler):
             ValueError: The state has no number of steps, "last_epoch", or no "clock" for a clock.
         """
         count = saved_place(state_dict)
+        self._check_state(state_dict)
         with others_kept(self.optimizer, self._marks, self._names, state_dict):
             self._follow()
             self._load(without_clock(state_dict, self._budget))
+            self._doubt = None
             self.last_epoch = count  # type: ignore[assignment]
             # Below 0 it waits for its turn in a SequentialLR, or in one within another.
             if count >= 0:
                 self._update_lr(count)
+
+    def _check_state(self, state_dict: Mapping[str, Any]) -> None:
+        """Refuse a state before any of it is taken."""
 
     def _load(self, state_dict: dict[str, Any]) -> None:
         """Take more of a state than the number of steps."""
@@ -182,11 +200,15 @@ class GroupScheduler(LRScheduler):
         # SequentialLR calls it too, after it has put the rates back.
         self._step_count = 1
         self._marks.set.clear()
+        self._doubt = None
         self._update_lr()
 
     def _update_lr(self, epoch: float | None = None) -> None:
         # The name by which SequentialLR starts a scheduler whose turn it is.
-        t = self.last_epoch + 1 if epoch is None else checked_place(epoch)
+        t: float = self.last_epoch + 1
+        if epoch is not None:
+            t = checked_place(epoch)
+            self._doubt = None
         self._follow()
         self._set(t)
         self.last_epoch = t  # type: ignore[assignment]
@@ -212,9 +234,16 @@ class GroupScheduler(LRScheduler):
             )
 
     def _check_alone(self) -> None:
-        if not getattr(self.optimizer, "_opt_called", False):
-            return  # A SequentialLR is made: it puts the first rates back.
-        for name, index, found in self._marks.foreign()[:1]:
+        if self._step_count == 1:
+            if self._doubt is not None:
+                warnings.warn(self._doubt, UserWarning, stacklevel=3)
+                self._doubt = None
+            if not getattr(self.optimizer, "_opt_called", False):
+                return  # A SequentialLR is made: it puts the first rates back.
+        for name, index, found in self._marks.foreign():
+            if (name, index) in self._marks.warned:
+                continue
+            self._marks.warned.add((name, index))
             warnings.warn(
                 f"{name} of parameter group {index} is {shown(found)}, which this scheduler did "
                 "not set, and is overwritten now. One scheduler sets a setting; two in turn go "
@@ -227,6 +256,8 @@ class GroupScheduler(LRScheduler):
 
 def checked_place(epoch: Any) -> float:
     """A place in the budget: an int or, between two steps, a float."""
+    if isinstance(epoch, np.floating) or (isinstance(epoch, Tensor) and epoch.is_floating_point()):
+        epoch = epoch.item()
     if isinstance(epoch, float):
         NOT_NEGATIVE.check("epoch", epoch)
         return int(epoch) if epoch.is_integer() else float(epoch)
@@ -283,8 +314,9 @@ def check_wish(name: str, optimizer: Optimizer, places: Sequence[int | None], wa
     """Refuse a new group whose value is neither the others' nor the optimizer's default."""
     numbers = [float(content(name, group)) for group in optimizer.param_groups]
     usual = {number for number, i in zip(numbers, places, strict=True) if i is not None}
-    if place(name, optimizer.defaults)[0] in optimizer.defaults:
-        usual.add(float(content(name, optimizer.defaults)))
+    defaults = getattr(optimizer, "defaults", {})
+    if place(name, defaults)[0] in defaults:
+        usual.add(float(content(name, defaults)))
     for index, (number, origin) in enumerate(zip(numbers, places, strict=True)):
         if origin is None and number not in usual:
             raise ValueError(
