@@ -20,10 +20,21 @@ def demo(
     seeds: Sequence[int] = SEEDS,
 ) -> Results:
     """Compare the schedules on scikit-learn's digits under six budgets: a table and a figure."""
+    networks = len(percents) * len(SCHEDULES) * len(rates) * len(seeds)
+    print(
+        f"A budget is how long you can train. This trains {networks} small networks on images of\n"
+        f"digits: {len(SCHEDULES)} schedules under {len(percents)} budgets, each with {len(rates)} "
+        f"peak rates and {len(seeds)} seeds.",
+        flush=True,
+    )
     results = run(digits(), SCHEDULES, percents, rates, seeds)
     print(text(results))
     folder.mkdir(parents=True, exist_ok=True)
     figure(results, SCHEDULES, folder / "budgeted_demo.png")
     record(results, folder / "budgeted_demo.json", "python -m benchmarks.budgeted demo")
-    print(f"written: {folder / 'budgeted_demo.png'} and .json")
+    print(
+        f"written: {folder / 'budgeted_demo.png'} and .json\n\n"
+        "Next: docs/study.md says what this shows, and what it does not. docs/index.md says how\n"
+        "to use a schedule in your own training. examples/ has programs to start from."
+    )
     return results
