@@ -2,6 +2,7 @@
 
 import math
 import sys
+from fractions import Fraction
 from typing import Any, TypeAlias
 
 import array_api_compat
@@ -43,17 +44,21 @@ def python_number(value: Any) -> Any:
     """A single number as Python's int or float if it is one of those; else the value."""
     if isinstance(value, (np.integer, np.float64)):
         return value.item()
+    if value.__class__ is Fraction:
+        return float(value)
     return standard(value) if is_number(value) else value
 
 
 def standard(value: Any) -> Any:
     """The value in a dtype that every library knows, where it has a rarer one.
 
-    Those are NumPy's long doubles, other byte orders and bfloat16, PyTorch's unsigned integers, and
-    subclasses of Python's int.
+    Those are NumPy's long doubles, other byte orders and bfloat16, PyTorch's unsigned integers,
+    subclasses of Python's int, and fractions.
     """
     if value.__class__ is int or value.__class__ is float:
         return value
+    if value.__class__ is Fraction:
+        return float(value)
     if is_number(value):
         return int(value) if isinstance(value, int) else float(value)
     if isinstance(value, NUMPY):

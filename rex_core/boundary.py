@@ -21,6 +21,7 @@ from rex_core.arrays import (
     concrete,
     default_dtypes,
     everywhere,
+    is_array,
     is_integer,
     is_number,
     python_number,
@@ -165,7 +166,7 @@ class Boundary:
         many.ratio = None if self.ratio is None else (self.ratio[0] * count, self.ratio[1])
         return many
 
-    def known(self) -> "Boundary | None":
+    def concrete(self) -> "Boundary | None":
         """The same of Python's numbers and NumPy's; None while a compiler is tracing it."""
         steps = concrete(self.steps)
         if steps is None or self.ratio is None:
@@ -233,11 +234,10 @@ class Milestones:
 
     def check(self, name: str, value: Any) -> bool:
         """Raise the ValueError of all declarations; True, since milestones are Python numbers."""
-        items = [*value] if isinstance(value, Sequence) and not isinstance(value, str) else []
-        if 1 <= len(items) <= MAX_MILESTONES:
-            numbers = [python_number(item) for item in items]
-            if all(map(_is_milestone, numbers)) and _increase(numbers):
-                return True
+        numbers = self._numbers(value)
+        right = 1 <= len(numbers) <= MAX_MILESTONES and all(map(_is_milestone, numbers))
+        if right and _increase(numbers):
+            return True
         raise ValueError(
             f"{name} must be 1 to {MAX_MILESTONES} increasing places: shares in (0, 1], or "
             "integers other than 0, steps from the start or, below 0, back from the end; "
@@ -246,8 +246,16 @@ class Milestones:
 
     def stored(self, value: Sequence[Any]) -> tuple[Number, ...]:
         """The milestones as a value keeps them: Python numbers, equal for equal places."""
-        numbers = map(python_number, value)
-        return tuple(float(n) if isinstance(n, Fraction) else n for n in numbers)
+        return tuple(self._numbers(value))
+
+    def _numbers(self, value: Any) -> list[Any]:
+        """The items of a list or an array, as Python's numbers."""
+        seen = concrete(value) if is_array(value) else None
+        if seen is not None and seen.ndim == 1:
+            value = list(seen)
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            return []
+        return [python_number(meant_number(item)) for item in value]
 
     def ready(self, value: Sequence[Any]) -> tuple[Boundary, ...]:
         """The milestones as boundaries."""
@@ -257,7 +265,7 @@ class Milestones:
 def _is_milestone(number: Any) -> bool:
     if is_number(number) and isinstance(number, int):
         return bool(number != 0)
-    return isinstance(number, (float, Fraction)) and 0 < number <= 1
+    return isinstance(number, float) and 0 < number <= 1
 
 
 def _increase(numbers: list[Any]) -> bool:

@@ -142,6 +142,7 @@ class Restarts(Timed, kind=True):
     peak_mult: Real
     _ends: tuple[Boundary, ...]
     _same: bool
+    _checked: int | None  # The budget of the last call.
     _function: Function
 
     def __init__(
@@ -169,6 +170,7 @@ class Restarts(Timed, kind=True):
         self.__dict__.update(
             _ends=tuple(Boundary(0, end / ends[-1]) for end in ends),
             _same=is_number(self.peak_mult) and self.peak_mult == 1,
+            _checked=None,
             _function=taking_moments(self.schedule),
         )
 
@@ -178,10 +180,11 @@ class Restarts(Timed, kind=True):
         t = clamp(t, T, xp)
         step = last_step(t, xp)
         edges = [0, *(end.at(T, step, xp) for end in self._ends)]
-        if isinstance(self.schedule, Schedule):
+        if isinstance(self.schedule, Schedule) and T is not self._checked:
             # A cycle too short for its phases is refused now, not when it comes.
             for length in _lengths(edges):
                 self.schedule.check_budget(length, is_integer(T, xp))
+            self.__dict__["_checked"] = T if T.__class__ is int else None
         start, end, scale = 0 * step, 0 * step + edges[1], as_float(0 * step, xp) + 1.0
         for cycle, (cycle_start, cycle_end) in enumerate(pairwise(edges)):
             here = (step >= cycle_start) & (cycle_end > cycle_start)
@@ -238,6 +241,9 @@ class Product(Timed, kind=True):
 class Clamp(Timed, kind=True):
     """A schedule that is kept in bounds: min(max(schedule(t, T), least), most).
 
+    A warmup within is kept in bounds too. A floor of the decay alone is a `Clamp` as the profile of
+    a `Schedule`: ``Schedule(Clamp(profile, least=0.1), warmup_steps=100)``, a share of the peak.
+
     Args:
         schedule: A schedule, profile or other function of (t, T), or its name.
         least: The lower bound, or None; any shape.
@@ -264,7 +270,8 @@ class Clamp(Timed, kind=True):
         for name, bound in bounds.items():
             if bound is not None:
                 ANY.check(name, bound)
-                bounds[name] = 1.0 * bound if is_number(bound) else ANY.stored(bound)
+                bound = ANY.stored(bound)
+                bounds[name] = 1.0 * bound if is_number(bound) else bound
         if least is None and most is None:
             raise ValueError("least must be a finite number, or most must; got None for both")
         if least is not None and most is not None:

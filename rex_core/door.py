@@ -17,17 +17,18 @@ import numpy as np
 from rex_core.arrays import Array, Namespace, Number, Real, alike, is_array, namespace
 from rex_core.boundary import Milestones, places
 from rex_core.moment import Moment, Time, as_float, last_step, where
+from rex_core.names import check_names
 from rex_core.progress import (
     blockwise,
+    floats_are_exact,
     floats_if_exact,
     is_long,
-    is_plain,
     measure,
     spent_of_block,
     split,
     unify,
 )
-from rex_core.ranges import Declared, Range, check_names
+from rex_core.ranges import Declared, Range
 
 P = ParamSpec("P")
 A = TypeVar("A", bound="AnyArray")
@@ -75,7 +76,7 @@ class Door:
         defaults = formula.__kwdefaults__ or {}
         self.required = [name for name in declared if name not in defaults]
         self.defaults = formula.__kwdefaults__ = self.ready(defaults)
-        self.placed = [name for name in declared if isinstance(declared[name], Milestones)]
+        self.milestone_names = [name for name in declared if isinstance(declared[name], Milestones)]
 
     def check(self, params: dict[str, Any]) -> bool:
         """Refuse parameters that the declarations do; whether all of them are Python's."""
@@ -101,7 +102,7 @@ class Door:
 
     def place(self, params: dict[str, Any], T: Real, spent: Real, xp: Namespace) -> dict[str, Any]:
         """Ready parameters, with the milestones of a budget for milestones."""
-        found = {name: (self.defaults | params)[name] for name in self.placed}
+        found = {name: (self.defaults | params)[name] for name in self.milestone_names}
         return params | {name: places(found[name], T, spent, xp) for name in found}
 
     def bound(self, params: dict[str, Any]) -> Callable[[Any, Any], Any]:
@@ -137,7 +138,7 @@ class ProfileDoor(Door):
     ) -> None:
         super().__init__(formula, declared)
         self.integers = integers
-        self.number = self._number if self.placed else _by_position(formula)
+        self.number = self._number if self.milestone_names else _by_position(formula)
 
     def _number(self, left: int, spent: int, xp: Namespace, **params: Any) -> Any:
         return self.formula(left, spent, xp, **self.place(params, left + spent, spent, xp))
@@ -161,18 +162,18 @@ class ProfileDoor(Door):
     def value(self, t: Time, T: Real, params: dict[str, Any], ready: dict[str, Any]) -> Real:
         """The factor at any t and T."""
         if is_long(t, T, *params.values()):
-            if is_plain(t, T):
-                return blockwise(self._long(t, T, ready), t)
+            if floats_are_exact(t, T):
+                return blockwise(self._of_blocks(t, T, ready), t)
             return blockwise(lambda block: self.value(block, T, params, ready), t)
         numbers = {name: v for name, v in params.items() if isinstance(self.declared[name], Range)}
-        t = t if self.placed else floats_if_exact(t, T)
+        t = t if self.milestone_names else floats_if_exact(t, T)
         left, spent, T, xp, numbers = measure(t, T, numbers)
         return self.curve(left, spent, T, xp, **(ready | numbers))
 
-    def _long(self, t: Array, T: Real, ready: dict[str, Any]) -> Callable[[Array], Array]:
+    def _of_blocks(self, t: Array, T: Real, ready: dict[str, Any]) -> Callable[[Array], Array]:
         """The factor of a block of a long array."""
         xp = namespace(t)
-        if self.placed:
+        if self.milestone_names:
             T = float(T) if t.dtype.kind == "f" else T
             ready = self.place(ready, T, t, xp)
 
@@ -190,7 +191,7 @@ class ProfileDoor(Door):
             declared = self.declared[name]
             if isinstance(declared, Range) and is_array(value):
                 params[name] = declared.nearest(alike(value, as_float(spent, xp), xp), xp)
-        if self.placed:
+        if self.milestone_names:
             spent = last_step(spent, xp)
             params = self.place(params, T, spent, xp)
         return self.formula(left, spent, xp, **params)
@@ -235,7 +236,7 @@ class SamplingDoor(Door):
 
     def read(self, spent: Real, T: Real, xp: Namespace, **ready: Any) -> Real:
         """The formula, of numbers that are in order, and ready parameters."""
-        if self.placed:
+        if self.milestone_names:
             ready = self.place(ready, T, spent, xp)
         return self.formula(spent, T, xp, **ready)
 

@@ -12,7 +12,7 @@ from rex_core import profiles, sampling
 from rex_core.arrays import Namespace, Number, Real, is_number, namespace, python_number, shown
 from rex_core.door import A, Curve, Door, ProfileDoor, SamplingDoor
 from rex_core.moment import Moment, Time, last_step, minus, where
-from rex_core.ranges import check_names, nearest_name
+from rex_core.names import check_names, nearest_name
 from rex_core.sampling import every_step
 from rex_core.values import Value, name_of, text
 
@@ -56,6 +56,7 @@ class Timed(Value):
     def __init_subclass__(cls, *, kind: bool = False) -> None:
         super().__init_subclass__(kind=kind)
         if "_value" in cls.__dict__:
+            cls._value.__qualname__ = f"{cls.__qualname__}.__call__"  # As errors have it.
             cls.__call__ = cls._value  # type: ignore[method-assign]  # No call more for each value.
 
     def _value(self, t: Any, T: Any) -> Any:
@@ -65,12 +66,22 @@ class Timed(Value):
     def __mul__(self, other: Any) -> "Product":
         from rex_core.compose import Product
 
+        _check_factor(other)
         return Product(_factors(self) + _factors(other)) if callable(other) else NotImplemented
 
     def __rmul__(self, other: Any) -> "Product":
         from rex_core.compose import Product
 
+        _check_factor(other)
         return Product(_factors(other) + _factors(self)) if callable(other) else NotImplemented
+
+
+def _check_factor(other: Any) -> None:
+    if is_number(other):
+        raise ValueError(
+            "schedules are multiplied by schedules; for another scale give peak_value, as in "
+            f"Schedule(..., peak_value={other}); got {other}"
+        )
 
 
 def _factors(function: Any) -> tuple[Any, ...]:
@@ -145,6 +156,12 @@ def bind(function: Function | str, /, **params: Any) -> Bound:
 def named(name: str, function: str) -> Function:
     """The function that is registered under a name."""
     if function not in FUNCTIONS:
+        if function in PRESETS:
+            raise ValueError(
+                f"{name} must be a profile or a sampling, and {function} is a preset: call "
+                f"rex_core.{function}(...), or write {{'preset': {function!r}, ...}}; got "
+                f"{shown(function)}"
+            )
         raise ValueError(
             f"{name} must be one of {', '.join(FUNCTIONS)}, or registered before it is read"
             f"{nearest_name(function, FUNCTIONS)}; got {shown(function)}"
@@ -178,7 +195,7 @@ def is_continuous(function: Any) -> bool:
     door = door_of(function)
     if isinstance(door, SamplingDoor):
         return door.always
-    return isinstance(door, ProfileDoor) and not door.placed
+    return isinstance(door, ProfileDoor) and not door.milestone_names
 
 
 def takes_moments(function: Any) -> bool:
@@ -193,12 +210,13 @@ def taking_moments(function: Function) -> Function:
 
 def _without_moments(function: Function, t: Time, T: Real) -> Any:
     """The value at a whole step, if that is what t is, and at a float between steps."""
-    if t.__class__ is not Moment:
-        return function(t, T)
-    between = function(t.rounded(), T)
-    if is_number(t.part):
-        return between if t.part else function(t.whole, T)
-    return where(t.part == 0, function(t.whole, T), between, namespace(t.part))
+    if t.__class__ is Moment and not is_number(t.part):
+        between = function(t.rounded(), T)
+        return where(t.part == 0, function(t.whole, T), between, namespace(t.part))
+    if t.__class__ is Moment:
+        t = t.rounded() if t.part else t.whole
+    value = function(t, T)
+    return float(value) if value.__class__ is int else value
 
 
 def curve_of(profile: Function, sampling: Function = every_step) -> Curve:
@@ -274,10 +292,12 @@ def check_callable(name: str, function: Any) -> None:
 
 def check_called(name: str, function: Function, given: Mapping[str, Any] | None = None) -> None:
     """Accept functions that can be called with (t, T), and with parameters that are given."""
-    if not inspect.isfunction(function):
+    if isinstance(function, Value):
         return
     try:
         inspect.signature(function).bind(0, 1, **(given or {}))
+    except ValueError:  # Some functions written in C have none to be seen.
+        return
     except TypeError:
         required = [
             each.name

@@ -1,12 +1,15 @@
 """The schedules that have a name: settings of `rex_core.Schedule`, and nothing more."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from functools import wraps
+from inspect import signature
+from typing import Any, TypeVar, cast
 
 from rex_core.arrays import Real, namespace, shown
 from rex_core.boundary import Milestone
 from rex_core.functions import PRESETS, Function, bind
 from rex_core.moment import as_float
+from rex_core.names import check_names
 from rex_core.profiles import (
     geometric,
     inverse_sqrt,
@@ -20,14 +23,22 @@ from rex_core.schedule import Schedule
 from rex_core.values import Value
 
 _RATIO = Range(1e-30, 1e30)
+_TIMESCALE = Range(1, 1e30, integers=True)
 
 P = TypeVar("P", bound=Callable[..., Any])
 
 
 def preset(function: P) -> P:
-    """Let `from_dict` call a preset by its name."""
-    PRESETS[function.__name__] = function
-    return function
+    """Let `from_dict` call a preset by its name, and refuse unknown names with a hint."""
+    accepted = [*signature(function).parameters]
+
+    @wraps(function)
+    def called(*args: Any, **params: Any) -> Any:
+        check_names(function.__name__, params, accepted)
+        return function(*args, **params)
+
+    PRESETS[function.__name__] = called
+    return cast(P, called)
 
 
 @preset
@@ -266,7 +277,7 @@ def noam(peak_value: Real = 1.0, *, warmup_steps: int = 4000) -> Schedule:
 
     Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, arXiv 1706.03762, equation 3.
     """
-    _RATIO.check("warmup_steps", warmup_steps)
+    _TIMESCALE.check("warmup_steps", warmup_steps)
     profile = bind(inverse_sqrt, timescale=warmup_steps)
     return Schedule(profile, peak_value=peak_value, warmup_steps=warmup_steps)
 

@@ -12,9 +12,8 @@ them share these rules:
   Traced values cannot be checked. They never give NaN, and a T that is no budget counts as spent.
 * For integers up to 2^31 - 1, the last steps included, the factor is within 4 ulp (rex, linear,
   step, constant) or 8 ulp (the others; polynomial up to power 3, exponential up to γ = 10) of the
-  exact value, in the dtype of the result. Powers of the cosine from 1 to 3 and k-decay of powers up
-  to 1 are within 16 ulp. Where two neighbouring steps differ by less than that, the second may be
-  the larger one.
+  exact value, in the dtype of the result; within 16 ulp for powers of the cosine from 1 to 3 and
+  k-decay up to power 1. Where two steps differ by less than that, the second may be the larger one.
 """
 
 import math
@@ -40,7 +39,7 @@ def rex(left: Time, spent: Time, xp: Namespace, *, beta: Real = 0.5) -> Real:
     """REX, the reflected exponential: r / ((1 - β) + β·r), with r = (T - t)/T the fraction left.
 
     β = ½ is the paper's curve, 0 is linear, 0.9 is what several ports call REX; the larger β, the
-    longer the rate stays high; below 0 it falls early.
+    longer the rate stays high. 1/(1 + k·t/T), inverse-time decay, has β = -k and end 1/(1 + k).
 
     Args:
         t: How much of the budget is spent; any shape.

@@ -164,7 +164,7 @@ def is_long(t: Any, *others: Any) -> bool:
     return all(not is_array(python_number(value)) for value in others)
 
 
-def is_plain(t: Array, T: Real) -> bool:
+def floats_are_exact(t: Array, T: Real) -> bool:
     """Whether the steps of a long array are floats as exactly as they are integers."""
     if T.__class__ is int:
         return (t.dtype.kind in "iu" or t.dtype == np.float64) and 0 < T <= EXACT_STEPS

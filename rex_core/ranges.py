@@ -1,8 +1,7 @@
 """What a number may be: the check, its message, and the clamp of what is traced, declared once."""
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,6 +76,8 @@ class Range:
         Returns:
             Whether the value is a Python number.
         """
+        if value.__class__ is Fraction:
+            value = float(value)
         if value.__class__ is float or is_number(value):
             if -MAX_FLOAT <= value <= MAX_FLOAT and self.holds(value):
                 return True
@@ -97,8 +98,8 @@ class Range:
         return value.copy() if value.__class__ is np.ndarray else value
 
     def ready(self, value: Real) -> Real:
-        """The value itself."""
-        return value
+        """The value, a Fraction as a float."""
+        return float(value) if value.__class__ is Fraction else value
 
     def single(self, name: str, value: Any) -> Any:
         """One known number in the range, of whatever library, as Python's or NumPy's."""
@@ -136,23 +137,6 @@ class Range:
             return f"{kind} {'>=' if self.ends[0] == '[' else '>'} {least}"
         within = f"in {self.ends[0]}{least}, {most}{self.ends[1]}"
         return f"an integer {within}" if self.integers else within
-
-
-def check_names(owner: str, given: Mapping[str, Any], accepted: Iterable[str]) -> None:
-    """Refuse a name that is none of those accepted, and say which is the nearest."""
-    accepted = list(accepted)
-    for name, value in given.items():
-        if name not in accepted:
-            raise ValueError(
-                f"{name:.500} must be a parameter of {owner}, which takes "
-                f"{', '.join(accepted) or 'none'}{nearest_name(name, accepted)}; got {shown(value)}"
-            )
-
-
-def nearest_name(name: Any, accepted: Iterable[str]) -> str:
-    """What a message adds if a name is nearly one of those accepted."""
-    nearest = difflib.get_close_matches(str(name), accepted, n=1)
-    return f" (is {nearest[0]} meant?)" if nearest else ""
 
 
 ANY = Range()

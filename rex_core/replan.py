@@ -153,16 +153,16 @@ def stretched(t: Time, T: Real, t0: Real, left: Time, T0: Real, xp: Namespace) -
     return end - left * (share / total)
 
 
-def _holds(value: Value) -> bool:
+def _has_hold(value: Value) -> bool:
     """Whether a schedule holds its peak somewhere."""
     own = isinstance(value, Schedule) and value._start is not value._warmup
-    return own or any(map(_holds, inner(value)))
+    return own or any(map(_has_hold, inner(value)))
 
 
 def _phases(schedule: Any, T: Real, t: Real, xp: Namespace) -> tuple[Time, Time]:
     """Where the warmup ends and where the decay starts, in a budget of T."""
     if isinstance(schedule, Schedule):
-        if any(map(_holds, inner(schedule))):
+        if any(map(_has_hold, inner(schedule))):
             raise ValueError(
                 "schedule must have no hold within its profile for decay_now; "
                 f"got {shown(schedule)}"
@@ -207,7 +207,7 @@ def phase_places(schedule: Any) -> tuple[Place, Place] | None:
     """
     if isinstance(schedule, Clamp):
         return phase_places(schedule.schedule)
-    if isinstance(schedule, Schedule) and not any(map(_holds, inner(schedule))):
+    if isinstance(schedule, Schedule) and not any(map(_has_hold, inner(schedule))):
         warmup, decay = _place(schedule._warmup), _place(schedule._start)
         return (warmup, decay) if warmup and decay else None
     if not isinstance(schedule, Replan) or not (is_number(schedule.t0) and is_number(schedule.T0)):

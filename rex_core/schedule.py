@@ -35,7 +35,7 @@ from rex_core.functions import (
 from rex_core.hints import check_settings, no_decay
 from rex_core.moment import Moment, as_float, clamp, last_step, less, minus, plus, where
 from rex_core.profiles import linear, rex
-from rex_core.progress import blockwise, is_long, is_plain, spent_of_block, split, unify
+from rex_core.progress import blockwise, floats_are_exact, is_long, spent_of_block, split, unify
 from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, Range
 from rex_core.sampling import every_step
 from rex_core.spec import checked_function
@@ -115,7 +115,7 @@ class Schedule(Timed, kind=True):
     _nested: bool
     _last: tuple[int | None, int, int]  # A budget, and where its warmup and hold end.
     _continuous: bool  # Whether moments between steps may, too.
-    _long: bool  # Whether NumPy's long arrays go in blocks.
+    _in_blocks: bool  # Whether NumPy's long arrays go in blocks.
     _rise_number: NumberCurve
     _fall_number: NumberCurve
     _rise: Curve
@@ -194,7 +194,7 @@ class Schedule(Timed, kind=True):
             _nested=any(isinstance(f, Value) for f in functions),
             _last=(None, 0, 0),
             _continuous=short and all(map(is_continuous, functions)),
-            _long=own and not self._arrays,
+            _in_blocks=own and not self._arrays,
             _rise_number=number_curve_of(self.warmup_profile),
             _fall_number=number_curve_of(self.profile, self.sampling),
             _rise=curve_of(self.warmup_profile),
@@ -251,9 +251,9 @@ class Schedule(Timed, kind=True):
 
     def _of_arrays(self, t: Any, T: Any, **changed: Real) -> Any:
         """The value of anything: all phases, and of them the one whose turn it is."""
-        if self._long and is_long(t, T, *changed.values()):
+        if self._in_blocks and is_long(t, T, *changed.values()):
             whole = t.dtype.kind in "iu" and T.__class__ is int and not changed
-            if whole and self._continuous and is_plain(t, T):
+            if whole and self._continuous and floats_are_exact(t, T):
                 return blockwise(self._of_blocks(t, T), t)
             return blockwise(lambda block: self._of_arrays(block, T, **changed), t)
         values = {name: getattr(self, name) for name in _VALUES} | changed
@@ -306,7 +306,7 @@ class Schedule(Timed, kind=True):
         for phase in _PHASES:
             name = f"{phase}_steps"
             steps = getattr(self, name)
-            if _is_none(steps):
+            if _is_absent(steps):
                 continue
             known = concrete(steps)
             if whole and known is not None and not everywhere((known == 0) | (known >= 1)):
@@ -328,7 +328,7 @@ class Schedule(Timed, kind=True):
 
         From what is known outside of a compiler, which would hide even that.
         """
-        warmup, start, T = self._warmup.known(), self._start.known(), concrete(T)
+        warmup, start, T = self._warmup.concrete(), self._start.concrete(), concrete(T)
         if T is None or warmup is None or start is None:
             return
         t, T, xp, _ = unify(0 if whole else 0.0, T, {}, warmup.arrays() + start.arrays())
@@ -339,7 +339,7 @@ class Schedule(Timed, kind=True):
     def _no_decay(self, warmup: Any, start: Any, T: Any) -> ValueError:
         """The error of phases that leave no decay."""
         names = [f"{phase}_{unit}" for phase in _PHASES for unit in ("steps", "ratio")]
-        given = [name for name in names if not _is_none(getattr(self, name))]
+        given = [name for name in names if not _is_absent(getattr(self, name))]
         return no_decay(given, warmup, start, T)
 
 
@@ -374,7 +374,7 @@ def _check_sum(names: str, accepted: str, *shares: Real) -> None:
         raise ValueError(f"{names} must be {accepted}; got {values}")
 
 
-def _is_none(value: Any) -> bool:
+def _is_absent(value: Any) -> bool:
     return value is None or _is_zero(value)
 
 

@@ -8,7 +8,6 @@ Reading never imports or evaluates anything: names are looked up among the libra
 registered.
 """
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -24,7 +23,7 @@ from rex_core.functions import (
     is_sampling,
     named,
 )
-from rex_core.ranges import check_names, nearest_name
+from rex_core.names import check_names, nearest_name
 from rex_core.values import MAX_DEPTH, MAX_SIZE, TYPES, Value, name_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,8 +56,11 @@ def register(function: F, name: str | None = None) -> F:
     if not callable(function) or isinstance(function, Value | type):
         raise ValueError(f"function must be a profile or sampling function; got {shown(function)}")
     own = getattr(function, "__name__", None) if name is None else name
-    if not isinstance(own, str) or not own:
-        raise ValueError(f"name must be a non-empty string; got {shown(own)}")
+    if not isinstance(own, str) or not own or "<" in own:
+        raise ValueError(
+            f"name must be a non-empty string without '<', and be given for a lambda; got "
+            f"{shown(own)}"
+        )
     taken = FUNCTIONS.get(own, function)
     if _origin(taken) != _origin(function):
         raise ValueError(f"name must not be taken by another function; got {own!r}")
@@ -210,16 +212,16 @@ def _decode(name: str, data: Any) -> Any:
             raise ValueError(f"keys must be strings; got {shown(key)}")
     if "preset" in data:
         preset = _look_up("preset", data["preset"], PRESETS)
-        fields = _fields(data, "preset")
-        check_names(preset.__name__, fields, inspect.signature(preset).parameters)
-        return preset(**fields)
+        return preset(**_fields(data, "preset"))
     if "function" in data:
         check_names("a function's dictionary", data, ["function", "params"])
         function = _look_up("function", data["function"], FUNCTIONS)
         return _bound(function, data["params"]) if "params" in data else function
     if "type" not in data and len(data) == 1:
         ((only, params),) = data.items()
-        if only not in TYPES["Schedule"].fields:
+        if only in FUNCTIONS or (
+            isinstance(params, Mapping) and only not in TYPES["Schedule"].fields
+        ):
             return _bound(named(name, only), params)
     kind = _look_up("type", data.get("type", "Schedule"), TYPES)
     return kind(**_fields(data, "type"))

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from rex_core.arrays import concrete, is_array, shown
-from rex_core.ranges import check_names
+from rex_core.names import check_names
 
 V = TypeVar("V", bound="Value")
 

@@ -106,3 +106,11 @@ def test_metadata(built: Built) -> None:
     requirements = [Requirement(line) for line in distribution.requires or ()]
     runtime = {requirement.name for requirement in requirements if not requirement.marker}
     assert runtime == {"array-api-compat", "numpy"}
+
+
+def test_no_file_of_the_core_is_long() -> None:
+    lengths = {
+        path.name: len(path.read_text(encoding="utf-8").splitlines())
+        for path in (ROOT / "rex_core").glob("*.py")
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > 400} == {}
