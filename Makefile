@@ -2,9 +2,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install -q -c constraints.txt
 TENSORFLOW := .venv-tensorflow/bin
+TRAINERS := .venv-trainers/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-tensorflow test-versions fuzz coverage docs links lint format clean
+.PHONY: help demo test test-tensorflow test-trainers test-versions fuzz coverage docs links lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -18,6 +19,9 @@ test: lint ## lint, then run every test and doctest
 test-tensorflow: .venv-tensorflow/stamp ## run the tests of rex_keras on TensorFlow
 	KERAS_BACKEND=tensorflow $(TENSORFLOW)/pytest adapters/rex_keras \
 		tests/adapters/test_rex_keras.py tests/adapters/test_rex_keras_fits.py
+
+test-trainers: .venv-trainers/stamp ## run the tests of the guide's trainers with the real ones
+	$(TRAINERS)/pytest -rs tests/trainers
 
 test-versions: .venv/dev.stamp ## run the tests on every version that is supported, with nox
 	$(BIN)/nox
@@ -66,8 +70,16 @@ clean: ## remove caches and build output; the environments stay
 		tensorflow-cpu hypothesis pytest scikit-learn
 	@touch $@
 
+# These ask for a torchvision, or an older torch or datasets; what is tested of them does without.
+.venv-trainers/stamp: pyproject.toml constraints.txt | $(TRAINERS)/pip
+	$(TRAINERS)/pip install -q -c constraints.txt torch==2.13.0
+	$(TRAINERS)/pip install -q -c constraints.txt -e '.[dev-trainers]'
+	$(TRAINERS)/pip install -q -c constraints.txt --no-deps \
+		axolotl fastai timm torchao torchtitan torchtune
+	@touch $@
+
 # pip, not python: it is what venv writes last, so a half-made .venv is made again.
-$(BIN)/pip $(TENSORFLOW)/pip:
+$(BIN)/pip $(TENSORFLOW)/pip $(TRAINERS)/pip:
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
 	sys.exit(sys.version_info < (3, 11) and \
 	"Python 3.11 or newer is needed, $(PYTHON) is " + v + "; try: make PYTHON=python3.11")'

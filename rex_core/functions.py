@@ -154,19 +154,20 @@ def bind(function: Function | str, /, **params: Any) -> Bound:
 
 
 def named(name: str, function: str) -> Function:
-    """The function that is registered under a name."""
-    if function not in FUNCTIONS:
-        if function in PRESETS:
-            raise ValueError(
-                f"{name} must be a profile or a sampling, and {function} is a preset: call "
-                f"rex_core.{function}(...), or write {{'preset': {function!r}, ...}}; got "
-                f"{shown(function)}"
-            )
+    """The function that is registered under a name; one of this library also by its path."""
+    short = function.removeprefix("rex_core.")  # "rex_core.rex", as jsonargparse writes it.
+    if short in PRESETS:
+        raise ValueError(
+            f"{name} must be a profile or a sampling, and {short} is a preset: call "
+            f"rex_core.{short}(...), or write {{'preset': {short!r}, ...}}; got {shown(function)}"
+        )
+    known = FUNCTIONS.get(short)
+    if known is None or (short != function and not known.__module__.startswith("rex_core.")):
         raise ValueError(
             f"{name} must be one of {', '.join(FUNCTIONS)}, or registered before it is read"
             f"{nearest_name(function, FUNCTIONS)}; got {shown(function)}"
         )
-    return FUNCTIONS[function]
+    return known
 
 
 def door_of(function: Any) -> Door | None:

@@ -56,11 +56,10 @@ def register(function: F, name: str | None = None) -> F:
     if not callable(function) or isinstance(function, Value | type):
         raise ValueError(f"function must be a profile or sampling function; got {shown(function)}")
     own = getattr(function, "__name__", None) if name is None else name
-    if not isinstance(own, str) or not own or "<" in own:
-        raise ValueError(
-            f"name must be a non-empty string without '<', and be given for a lambda; got "
-            f"{shown(own)}"
-        )
+    if not isinstance(own, str) or not own:
+        raise ValueError(f"name must be a non-empty string; got {shown(own)}")
+    if "<" in own:
+        raise ValueError(f"name must be given for a lambda, without '<'; got {own!r}")
     taken = FUNCTIONS.get(own, function)
     if _origin(taken) != _origin(function):
         raise ValueError(f"name must not be taken by another function; got {own!r}")
@@ -125,8 +124,8 @@ def from_dict(data: Any) -> Any:
     """Read what `to_dict` wrote, or what a person has written.
 
     Args:
-        data: The dictionary, or any mapping like one, whose lists may be any sequences; or the name
-            of a registered function. In a dictionary:
+        data: The dictionary, or whatever has keys like one, whose lists may be any sequences; or
+            the name of a registered function. In a dictionary:
 
             * "type" names a kind of value, `Schedule` where it is left out; the other keys are its
               fields, and those left out have their defaults.
@@ -150,19 +149,19 @@ def from_dict(data: Any) -> Any:
     True
     """
     _check_size(data)
-    if isinstance(data, Mapping):
-        version = data.get("version", VERSION)
+    entries = _entries(data)
+    if entries is not None:
+        version = entries.pop("version", VERSION)
         if version != VERSION or isinstance(version, bool):
             raise ValueError(f"version must be {VERSION}; got {shown(version)}")
-        data = {key: content for key, content in data.items() if key != "version"}
-    return _decode("data", data)
+    return _decode("data", data if entries is None else entries)
 
 
 def checked_function(name: str, function: Any, *, sampling: bool = False) -> Any:
     """A profile or another function of (t, T), or a sampling; from its name or dictionary, too."""
     if isinstance(function, str):
         function = named(name, function)
-    elif isinstance(function, Mapping):
+    elif _entries(function) is not None:
         function = from_dict(function)
     if not callable(function) or isinstance(function, type):
         raise ValueError(f"{name} must be a function of (t, T); got {shown(function)}")
@@ -178,7 +177,7 @@ def _check_size(data: Any) -> None:
     level, size = [data], 0
     for _ in range(2 * MAX_DEPTH + 2):  # A value and its list of values are two levels.
         inner = [item for content in level for item in _items(content)]
-        inner = [item for item in inner if isinstance(item, Mapping) or _is_list(item)]
+        inner = [item for item in inner if _entries(item) is not None or _is_list(item)]
         size += len(inner)
         if size > _MAX_PARTS:
             raise ValueError(
@@ -191,9 +190,18 @@ def _check_size(data: Any) -> None:
 
 
 def _items(content: Any) -> list[Any]:
-    if isinstance(content, Mapping):
-        return [content[key] for key in content]
+    entries = _entries(content)
+    if entries is not None:
+        return [*entries.values()]
     return [*content] if _is_list(content) else []
+
+
+def _entries(data: Any) -> dict[Any, Any] | None:
+    """What reads as a dictionary, as one: ml_collections' ConfigDict is no Mapping by its class."""
+    kind = type(data)
+    if isinstance(data, Mapping) or (hasattr(kind, "keys") and hasattr(kind, "__getitem__")):
+        return dict(data)
+    return None
 
 
 def _is_list(data: Any) -> bool:
@@ -203,42 +211,44 @@ def _is_list(data: Any) -> bool:
 def _decode(name: str, data: Any) -> Any:
     if isinstance(data, str):
         return named(name, data)
-    if not isinstance(data, Mapping):
+    entries = _entries(data)
+    if entries is None:
         raise ValueError(
             f"{name} must be a dictionary or the name of a function; got {shown(data)}"
         )
-    for key in data:
+    for key in entries:
         if not isinstance(key, str):
             raise ValueError(f"keys must be strings; got {shown(key)}")
-    if "preset" in data:
-        preset = _look_up("preset", data["preset"], PRESETS)
-        return preset(**_fields(data, "preset"))
-    if "function" in data:
-        check_names("a function's dictionary", data, ["function", "params"])
-        function = _look_up("function", data["function"], FUNCTIONS)
-        return _bound(function, data["params"]) if "params" in data else function
-    if "type" not in data and len(data) == 1:
-        ((only, params),) = data.items()
+    if "preset" in entries:
+        preset = _look_up("preset", entries["preset"], PRESETS)
+        return preset(**_fields(entries, "preset"))
+    if "function" in entries:
+        check_names("a function's dictionary", entries, ["function", "params"])
+        function = _look_up("function", entries["function"], FUNCTIONS)
+        return _bound(function, entries["params"]) if "params" in entries else function
+    if "type" not in entries and len(entries) == 1:
+        ((only, params),) = entries.items()
         if only in FUNCTIONS or (
-            isinstance(params, Mapping) and only not in TYPES["Schedule"].fields
+            _entries(params) is not None and only not in TYPES["Schedule"].fields
         ):
             return _bound(named(name, only), params)
-    kind = _look_up("type", data.get("type", "Schedule"), TYPES)
-    return kind(**_fields(data, "type"))
+    kind = _look_up("type", entries.get("type", "Schedule"), TYPES)
+    return kind(**_fields(entries, "type"))
 
 
 def _bound(function: Function, params: Any) -> Bound:
-    if not isinstance(params, Mapping) or not all(isinstance(key, str) for key in params):
+    entries = _entries(params)
+    if entries is None or not all(isinstance(key, str) for key in entries):
         raise ValueError(f"params must be a dictionary of names; got {shown(params)}")
-    return bind(function, **_fields(params))
+    return bind(function, **_fields(entries))
 
 
-def _fields(data: Mapping[str, Any], *without: str) -> dict[str, Any]:
-    return {key: _field(key, data[key]) for key in data if key not in without}
+def _fields(entries: dict[str, Any], *without: str) -> dict[str, Any]:
+    return {key: _field(key, content) for key, content in entries.items() if key not in without}
 
 
 def _field(name: str, content: Any) -> Any:
-    if isinstance(content, Mapping):
+    if _entries(content) is not None:
         return _decode(name, content)
     if _is_list(content):
         return tuple(_field(name, item) for item in content)

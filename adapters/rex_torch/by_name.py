@@ -1,7 +1,7 @@
 """A LambdaLR whose schedule is written in named arguments, for trainers told by a config."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from torch.optim import Optimizer
@@ -49,6 +49,9 @@ def schedule_lr(
 
     The rate of each group is its own lr times the factor of ``Schedule(profile, sampling, ...)``,
     with peak 1: `lambda_lr` with a schedule that a config can write. Step it once an update.
+
+    Each number may also be text, as "1e-3": that is what YAML makes of 1e-3, and some command lines
+    of any number.
 
     Args:
         optimizer: The optimizer.
@@ -105,7 +108,7 @@ def schedule_lr(
         "factor": factor,
         "values": values,
     }
-    params = {name: value for name, value in given.items() if value is not None}
+    params = {name: _number(value) for name, value in given.items() if value is not None}
     curve = checked_function("profile", profile)
     if params:
         known = dict(curve.params) if isinstance(curve, Bound) else {}
@@ -114,19 +117,31 @@ def schedule_lr(
         schedule: Any = Schedule(
             curve,
             sampling,
-            end_value=end_ratio,
-            init_value=init_ratio,
-            warmup_steps=warmup_steps,
-            warmup_ratio=warmup_ratio,
+            end_value=_number(end_ratio),
+            init_value=_number(init_ratio),
+            warmup_steps=_number(warmup_steps),
+            warmup_ratio=_number(warmup_ratio),
             warmup_profile=warmup_profile,
-            hold_steps=hold_steps,
-            hold_ratio=hold_ratio,
-            decay_steps=decay_steps,
-            decay_ratio=decay_ratio,
+            hold_steps=_number(hold_steps),
+            hold_ratio=_number(hold_ratio),
+            decay_steps=_number(decay_steps),
+            decay_ratio=_number(decay_ratio),
         )
+    cycles, period_mult, peak_mult = map(_number, (cycles, period_mult, peak_mult))
     if not (cycles == 1 and period_mult == 1 and peak_mult == 1):
         schedule = Restarts(schedule, cycles, period_mult=period_mult, peak_mult=peak_mult)
-    return lambda_lr(optimizer, schedule, total_steps, last_epoch=last_epoch)
+    return lambda_lr(optimizer, schedule, _number(total_steps), last_epoch=_number(last_epoch))
+
+
+def _number(value: Any) -> Any:
+    """A number that is written as text, and the numbers of a list; all else as it is."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            with suppress(ValueError):
+                return kind(value)
+    elif isinstance(value, Sequence):
+        return [*map(_number, value)]
+    return value
 
 
 def get_rex_schedule_with_warmup(

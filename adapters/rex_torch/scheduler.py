@@ -35,7 +35,8 @@ from rex_torch.groups import (
 )
 
 Function = Callable[[Any, Any], Any]
-Given = Function | Sequence[Function | None] | None
+One = Function | str | Mapping[str, Any]  # Itself, its name or its dictionary.
+Given = One | Sequence[One | None] | None
 
 _RANGES = {
     "lr": NOT_NEGATIVE,
@@ -240,7 +241,10 @@ class GroupScheduler(LRScheduler):
                 self._doubt = None
             if not getattr(self.optimizer, "_opt_called", False):
                 return  # A SequentialLR is made: it puts the first rates back.
+        groups = self.optimizer.param_groups
         for name, index, found in self._marks.foreign():
+            if self._step_count == 1 and name == "lr" and found == groups[index].get("initial_lr"):
+                continue  # A SequentialLR was made after the run had begun: a resume.
             if (name, index) in self._marks.warned:
                 continue
             self._marks.warned.add((name, index))

@@ -101,6 +101,41 @@ def test_round_trip(value):
     assert from_dict(types.MappingProxyType(written)) == value
 
 
+class Config:
+    """A dictionary in all but its class, as the ConfigDict of ml_collections is."""
+
+    def __init__(self, data):
+        self.data = {key: Config.of(content) for key, content in data.items()}
+
+    @staticmethod
+    def of(content):
+        if isinstance(content, list):
+            return [*map(Config.of, content)]
+        return Config(content) if isinstance(content, dict) else content
+
+    def keys(self):
+        return self.data.keys()
+
+    def __getitem__(self, key):
+        return self.data[key]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=name)
+def test_what_has_keys_is_a_dictionary(value):
+    assert from_dict(Config(to_dict(value))) == value
+    assert Schedule(Config({"rex": {"beta": 0.9}})) == Schedule(bind(rex, beta=0.9))
+
+
+def test_a_function_of_this_library_by_its_path():
+    """As jsonargparse writes functions into its files."""
+    data = {"profile": "rex_core.cosine", "sampling": {"rex_core.every": {"steps": 5}}}
+    assert from_dict(data) == Schedule("cosine", {"every": {"steps": 5}})
+    register(lambda t, T: 1.0, "mine")
+    for path in ("rex_core.cosin", "rex_core.mine", "rex_core.Schedule", "math.cos"):
+        with pytest.raises(ValueError, match=f"^profile must be one of .*got '{path}'"):
+            Schedule(path)
+
+
 @pytest.mark.parametrize("value", VALUES, ids=name)
 def test_plain_json_types(value):
     def check(data):
