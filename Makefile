@@ -75,7 +75,7 @@ clean: ## remove caches and build output; the environments stay
 	$(TRAINERS)/pip install -q -c constraints.txt torch==2.13.0
 	$(TRAINERS)/pip install -q -c constraints.txt -e '.[dev-trainers]'
 	$(TRAINERS)/pip install -q -c constraints.txt --no-deps \
-		axolotl fastai timm torchao torchtitan torchtune
+		axolotl fastai timm torchtitan torchtune
 	@touch $@
 
 # pip, not python: it is what venv writes last, so a half-made .venv is made again.

@@ -101,7 +101,8 @@ def test_metadata(built: Built) -> None:
     (distribution,) = metadata.distributions(path=[str(built.target)])
     fields = distribution.metadata
     assert (fields["Name"], fields["License-Expression"]) == ("rex-schedules", "Apache-2.0")
-    extras = {"bench", "dev", "dev-trainers", "docs", "jax", "keras", "peers", "ray", "torch"}
+    extras = {"bench", "dev", "dev-trainers", "docs", "jax", "keras", "optuna", "peers", "ray"}
+    extras |= {"torch"}
     assert set(fields.get_all("Provides-Extra") or ()) == extras
     requirements = [Requirement(line) for line in distribution.requires or ()]
     runtime = {requirement.name for requirement in requirements if not requirement.marker}

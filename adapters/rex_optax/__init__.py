@@ -13,7 +13,24 @@ except ModuleNotFoundError as error:
     ) from error
 
 from rex_optax import pytrees as pytrees
+from rex_optax.rounding import (
+    KahanState,
+    StochasticRoundingState,
+    kahan_summation,
+    stochastic_rounding,
+)
 from rex_optax.schedules import BudgetedSchedule, BudgetedState, as_schedule
 from rex_optax.states import replan, restart, resume
 
-__all__ = ["BudgetedSchedule", "BudgetedState", "as_schedule", "replan", "restart", "resume"]
+__all__ = [
+    "BudgetedSchedule",
+    "BudgetedState",
+    "KahanState",
+    "StochasticRoundingState",
+    "as_schedule",
+    "kahan_summation",
+    "replan",
+    "restart",
+    "resume",
+    "stochastic_rounding",
+]

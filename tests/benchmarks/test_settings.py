@@ -87,7 +87,7 @@ def test_training(name: str) -> None:
         assert all(_changed(state.model.stats, new.model.stats))
     if name.startswith("lowprecision"):
         dtypes = {leaf.dtype for leaf in jax.tree.leaves((new.model, new.trace))}
-        assert dtypes == {jnp.dtype(jnp.bfloat16)}
+        assert dtypes - {jnp.dtype(jnp.int32)} == {jnp.dtype(jnp.bfloat16)}  # Besides counts.
     if name.startswith("autoencoder"):  # Encoder, and decoder if there is one.
         expected = {"weak": [True, False], "joint": [True, True], "tied": [True]}
         assert _changed(state.model, new.model) == expected[name.partition("-")[2]]
@@ -197,21 +197,6 @@ def test_language_model_sees_no_later_character() -> None:
     same = (before == after).all(axis=1)
     assert same[:20].all()
     assert not same[20:].any()
-
-
-def test_stochastic_rounding_has_the_right_mean_and_neighbours() -> None:
-    ulp = 2.0**-7
-    for share in (0.0, 0.25, 0.9):
-        x = jnp.full(40_000, -(1 + share * ulp), jnp.float32)
-        rounded = np.asarray(
-            lowprecision.round_stochastically(x, jax.random.key(2)).astype(jnp.float32)
-        )
-        assert set(np.unique(rounded)) <= {np.float32(-1), np.float32(-1 - ulp)}
-        # Five standard deviations of the mean of so many.
-        assert abs(rounded.mean() + 1 + share * ulp) <= 5 * ulp * (share * (1 - share) / 4e4) ** 0.5
-    special = jnp.asarray([jnp.inf, -jnp.inf, jnp.nan, 0.0], jnp.float32)
-    kept = lowprecision.round_stochastically(special, jax.random.key(0))
-    np.testing.assert_array_equal(kept.astype(jnp.float32), special)
 
 
 @pytest.mark.parametrize(

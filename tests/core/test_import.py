@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-FRAMEWORKS = {"jax", "jaxlib", "torch", "keras", "tensorflow", "optax", "flax", "cupy", "dask"}
+FRAMEWORKS = {
+    *("jax", "jaxlib", "torch", "keras", "tensorflow", "optax", "flax", "optuna", "cupy", "dask"),
+}
 
 
 def modules_after(program):
