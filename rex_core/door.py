@@ -19,10 +19,10 @@ from rex_core.boundary import Milestones, places
 from rex_core.moment import Moment, Time, as_float, last_step, where
 from rex_core.names import check_names
 from rex_core.progress import (
+    BLOCK,
     blockwise,
     floats_are_exact,
-    floats_if_exact,
-    is_long,
+    goes_in_blocks,
     measure,
     spent_of_block,
     split,
@@ -161,17 +161,17 @@ class ProfileDoor(Door):
 
     def value(self, t: Time, T: Real, params: dict[str, Any], ready: dict[str, Any]) -> Real:
         """The factor at any t and T."""
-        if is_long(t, T, *params.values()):
+        if goes_in_blocks(t, T, *params.values()):
             if floats_are_exact(t, T):
                 return blockwise(self._of_blocks(t, T, ready), t)
-            return blockwise(lambda block: self.value(block, T, params, ready), t)
+            if t.size > BLOCK:
+                return blockwise(lambda block: self.value(block, T, params, ready), t)
         numbers = {name: v for name, v in params.items() if isinstance(self.declared[name], Range)}
-        t = t if self.milestone_names else floats_if_exact(t, T)
         left, spent, T, xp, numbers = measure(t, T, numbers)
         return self.curve(left, spent, T, xp, **(ready | numbers))
 
     def _of_blocks(self, t: Array, T: Real, ready: dict[str, Any]) -> Callable[[Array], Array]:
-        """The factor of a block of a long array."""
+        """The factor of a block of an array of NumPy's."""
         xp = namespace(t)
         if self.milestone_names:
             T = float(T) if t.dtype.kind == "f" else T
@@ -224,7 +224,7 @@ class SamplingDoor(Door):
 
     def value(self, t: Time, T: Real, params: dict[str, Any], ready: dict[str, Any]) -> Time:
         """The moment of the last read at any t and T; t itself before the budget."""
-        if is_long(t, T, *params.values()):
+        if goes_in_blocks(t, T, *params.values()) and t.size > BLOCK:
             return blockwise(lambda block: self.value(block, T, params, ready), t)
         t, T, xp, _ = unify(t, T, others=[v for v in params.values() if is_array(v)])
         if self.always:

@@ -28,8 +28,8 @@ GUESSES = {
     "profile": ("curve", "schedule", "shape", "decay_type", "anneal_strategy"),
     "power": ("exponent",),
     "factor": ("decay_factor",),
-    "least": ("min", "minimum"),
-    "most": ("max", "maximum"),
+    "least": ("min",),
+    "most": ("max",),
     "milestones": ("boundaries", "fractions"),
 }
 BUDGETS = "T", "total_steps", "max_steps", "num_training_steps", "epochs", "num_epochs"

@@ -122,21 +122,8 @@ def measure(
         integers where t and T were integers, and each a `Moment` where t was one. A T that was a
         Python number stays one.
     """
-    if t.__class__ is np.ndarray and not params and not others and _is_ready(t, T):
-        return T - t, t, T, namespace(t), {}
     t, T, xp, values = unify(t, T, params, others)
     return *split(t, T, xp), xp, values
-
-
-def _is_ready(t: Array, T: Real) -> bool:
-    """Whether in an array of NumPy's there is nothing to convert, to clamp or to refuse."""
-    if t.ndim == 0 or t.size == 0:
-        return False
-    if t.dtype == np.int64:
-        fits = T.__class__ is int and 0 < T < 2**63
-    else:
-        fits = t.dtype == np.float64 and is_number(T) and FLOAT64[0] <= T <= MAX_FLOAT
-    return fits and bool(t.min() >= 0) and bool(t.max() <= T)
 
 
 def split(t: Time, T: Real, xp: Namespace) -> tuple[Time, Time, Real]:
@@ -157,15 +144,15 @@ def total(left: Time, spent: Time) -> Real:
     return parts(left)[0] + parts(spent)[0]
 
 
-def is_long(t: Any, *others: Any) -> bool:
+def goes_in_blocks(t: Any, *others: Any) -> bool:
     """Whether t is an array of NumPy's for `blockwise`, and the others are single numbers."""
-    if t.__class__ is not np.ndarray or t.size <= BLOCK:
+    if t.__class__ is not np.ndarray or t.ndim == 0 or t.size == 0:
         return False
     return all(not is_array(python_number(value)) for value in others)
 
 
 def floats_are_exact(t: Array, T: Real) -> bool:
-    """Whether the steps of a long array are floats as exactly as they are integers."""
+    """Whether the steps of an array of NumPy's are floats as exactly as they are integers."""
     if T.__class__ is int:
         return (t.dtype.kind in "iu" or t.dtype == np.float64) and 0 < T <= EXACT_STEPS
     return t.dtype == np.float64 and T.__class__ is float and FLOAT64[0] <= T <= MAX_FLOAT
@@ -179,6 +166,8 @@ def blockwise(function: Callable[[Array], Array], t: Array) -> Array:
     """
     steps = t.reshape(-1)
     first = function(steps[:BLOCK])
+    if steps.size <= BLOCK:
+        return first.reshape(t.shape)
     values = np.empty(steps.shape, first.dtype)
     values[:BLOCK] = first
     for start in range(BLOCK, steps.size, BLOCK):
@@ -187,25 +176,13 @@ def blockwise(function: Callable[[Array], Array], t: Array) -> Array:
 
 
 def spent_of_block(block: Array, T: Real) -> Array:
-    """How much is spent in a block of a long array, as floats."""
+    """How much is spent in a block of an array, as floats."""
     least, most = block.min(), block.max()
     if least >= 0 and most <= T:
         return block.astype(np.float64)
     if not (least >= -MAX_FLOAT and most <= MAX_FLOAT):
         ANY.check("t", block)
     return np.clip(block.astype(np.float64), 0.0, T)
-
-
-def floats_if_exact(t: Time, T: Real) -> Time:
-    """NumPy's integers as floats, where those are as exact; else t as it is."""
-    if (
-        t.__class__ is np.ndarray
-        and t.dtype.kind in "iu"
-        and T.__class__ is int
-        and T <= EXACT_STEPS
-    ):
-        return t.astype(np.float64)
-    return t
 
 
 def ratio(part: Time, rest: Time, xp: Namespace) -> Real:

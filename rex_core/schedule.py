@@ -35,7 +35,15 @@ from rex_core.functions import (
 from rex_core.hints import check_settings, no_decay
 from rex_core.moment import Moment, as_float, clamp, last_step, less, minus, plus, where
 from rex_core.profiles import linear, rex
-from rex_core.progress import blockwise, floats_are_exact, is_long, spent_of_block, split, unify
+from rex_core.progress import (
+    BLOCK,
+    blockwise,
+    floats_are_exact,
+    goes_in_blocks,
+    spent_of_block,
+    split,
+    unify,
+)
 from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, Range
 from rex_core.sampling import every_step
 from rex_core.spec import checked_function
@@ -251,11 +259,12 @@ class Schedule(Timed, kind=True):
 
     def _of_arrays(self, t: Any, T: Any, **changed: Real) -> Any:
         """The value of anything: all phases, and of them the one whose turn it is."""
-        if self._in_blocks and is_long(t, T, *changed.values()):
+        if self._in_blocks and goes_in_blocks(t, T, *changed.values()):
             whole = t.dtype.kind in "iu" and T.__class__ is int and not changed
             if whole and self._continuous and floats_are_exact(t, T):
                 return blockwise(self._of_blocks(t, T), t)
-            return blockwise(lambda block: self._of_arrays(block, T, **changed), t)
+            if t.size > BLOCK:
+                return blockwise(lambda block: self._of_arrays(block, T, **changed), t)
         values = {name: getattr(self, name) for name in _VALUES} | changed
         budget = T
         t, T, xp, values = unify(t, T, values, self._arrays)
