@@ -9,8 +9,10 @@ from rex_core.functions import bind
 from rex_core.plateau import Plateau, PlateauState
 from rex_core.presets import (
     OneCycle,
+    Pair,
     delayed_linear,
     demon,
+    falling_momentum,
     noam,
     one_cycle,
     range_test,
@@ -43,6 +45,7 @@ __all__ = [
     "Clamp",
     "Join",
     "OneCycle",
+    "Pair",
     "Plateau",
     "PlateauState",
     "Product",
@@ -60,6 +63,7 @@ __all__ = [
     "every_fraction",
     "every_step",
     "exponential",
+    "falling_momentum",
     "from_dict",
     "geometric",
     "interpolate",

@@ -23,7 +23,7 @@ from rex_core.budget import WallClock
 from rex_core.compose import Clamp, Join, Product, Restarts
 from rex_core.functions import FUNCTIONS, Bound, Function, taking_moments
 from rex_core.moment import Moment, clamp, less, minus, where
-from rex_core.presets import OneCycle
+from rex_core.presets import Pair
 from rex_core.progress import product, unify
 from rex_core.ranges import ANY, NOT_NEGATIVE, Range
 from rex_core.replan import Place, Replan, phase_places, stretched
@@ -74,9 +74,9 @@ _PLACES = 32
 
 def checked_schedule(name: str, schedule: Any) -> Function:
     """One schedule: a function of (t, T), its name or its dictionary, and no pair of schedules."""
-    if isinstance(schedule, OneCycle):
+    if isinstance(schedule, Pair):
         raise ValueError(
-            f"{name} must be one of the two schedules of one_cycle, pair.lr or pair.momentum; "
+            f"{name} must be one of the two schedules of a pair, pair.lr or pair.momentum; "
             f"got {shown(schedule)}"
         )
     function: Function = checked_function(name, schedule)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 from rex_core.arrays import Real, namespace, shown
 from rex_core.boundary import Milestone
+from rex_core.compose import Product
 from rex_core.functions import PRESETS, Function, bind
 from rex_core.moment import as_float
 from rex_core.names import check_names
@@ -66,13 +67,29 @@ def demon(init_value: Real = 0.9) -> Schedule:
     return Schedule(bind(rex, beta=init_value), peak_value=init_value)
 
 
-class OneCycle(Value, kind=True):
-    """A pair of schedules, what `one_cycle` returns: ``lr, momentum = one_cycle(0.1)``.
+class Pair(Value, kind=True):
+    """Two schedules for one optimizer, which unpack: ``lr, momentum = falling_momentum(0.1)``.
 
     Args:
         lr: The schedule of the learning rate.
         momentum: The schedule of the momentum (or of Adam's b1).
     """
+
+    lr: Schedule | Product
+    momentum: Schedule | Product
+
+    def __init__(self, lr: Schedule | Product, momentum: Schedule | Product) -> None:
+        for name, schedule in (("lr", lr), ("momentum", momentum)):
+            if not isinstance(schedule, Schedule | Product):
+                raise ValueError(f"{name} must be a Schedule or a Product; got {shown(schedule)}")
+        self._set(lr=lr, momentum=momentum)
+
+    def __iter__(self) -> Iterator[Schedule | Product]:
+        return iter((self.lr, self.momentum))
+
+
+class OneCycle(Pair, kind=True):
+    """The `Pair` that `one_cycle` returns, of a `Schedule` each."""
 
     lr: Schedule
     momentum: Schedule
@@ -81,10 +98,75 @@ class OneCycle(Value, kind=True):
         for name, schedule in (("lr", lr), ("momentum", momentum)):
             if not isinstance(schedule, Schedule):
                 raise ValueError(f"{name} must be a Schedule; got {shown(schedule)}")
-        self._set(lr=lr, momentum=momentum)
+        super().__init__(lr, momentum)
 
     def __iter__(self) -> Iterator[Schedule]:
         return iter((self.lr, self.momentum))
+
+
+@preset
+def falling_momentum(
+    peak_value: Real = 1.0,
+    *,
+    momentum: Real = 0.9,
+    averaged: bool = False,
+    beta: Real = 0.5,
+    warmup_ratio: Real = 0.0,
+) -> Pair:
+    """REX, and a momentum that falls linearly to 0: for short runs above all.
+
+    With r = (T - t)/T, the fraction left, and μ for momentum::
+
+        momentum   m = μ·r
+        rate       peak_value · rex · (1 - m)/(1 - μ)     the gradients are summed, as SGD does
+                   peak_value · rex                       they are averaged, as Adam does
+
+    Momentum looks back over about 1/(1 - m) updates, and that lag costs most at the end. A sum of
+    gradients has an effective rate of rate/(1 - m), which would fall with m. The factor keeps it:
+    the effective rate is REX's in both cases.
+
+    Measured on small networks, in runs of 10 to 320 updates, with μ of 0.9 and 0.95 and a searched
+    peak: never worse than linear, cosine, REX or OneCycle beyond the 95 % interval; a gain of about
+    a fifth at T·(1 - μ) of 1 to 4, and none from 30 on. The best peak hardly changes with T.
+
+    Limits: a μ of 0.5 to 0.8 gains little; a peak twice too high costs more than it costs linear;
+    large networks have not been tried. Adam may want a warmup of 0.1.
+
+    Args:
+        peak_value: The rate at t = 0 without warmup; any shape. The sum's rate rises above it:
+            nearly threefold for μ = 0.9.
+        momentum: μ, in [0, 1), the momentum (or Adam's b1) at t = 0; any shape.
+        averaged: Whether the optimizer averages gradients. False for SGD, True for Adam's family.
+        beta: β of REX, below 1; any shape.
+        warmup_ratio: The share of the budget, in [0, 1), over which the rate rises linearly from a
+            tenth of its peak. The momentum falls from t = 0 on, warmup or not.
+
+    Returns:
+        A pair of schedules, lr and momentum.
+
+    Raises:
+        ValueError: A value out of range.
+
+    >>> lr, momentum = falling_momentum(0.2)
+    >>> [(round(lr(t, 100), 4), round(momentum(t, 100), 4)) for t in (0, 50, 90, 100)]
+    [(0.2, 0.9), (0.7333, 0.45), (0.3309, 0.09), (0.0, 0.0)]
+    >>> adam = falling_momentum(0.01, averaged=True, warmup_ratio=0.1)
+    >>> [round(adam.lr(t, 100), 4) for t in (0, 10, 55, 100)]
+    [0.001, 0.01, 0.0067, 0.0]
+
+    Source: this project's study, ``python -m benchmarks.law``.
+    """
+    SHARE.check("momentum", momentum)
+    ANY.check("peak_value", peak_value)
+    lr: Schedule | Product = Schedule(
+        bind(rex, beta=beta),
+        peak_value=peak_value,
+        init_value=0.1 * as_float(peak_value, namespace(peak_value)),
+        warmup_ratio=warmup_ratio,
+    )
+    if not averaged:
+        lr = lr * Schedule(linear, end_value=1 / (1 - as_float(momentum, namespace(momentum))))
+    return Pair(lr, Schedule(linear, peak_value=momentum))
 
 
 @preset

@@ -164,10 +164,10 @@ def blockwise(function: Callable[[Array], Array], t: Array) -> Array:
     In one go, each operation would read and write all of the values where memory is slow. (A t that
     is not contiguous is copied.)
     """
+    if t.size <= BLOCK:
+        return function(t)
     steps = t.reshape(-1)
     first = function(steps[:BLOCK])
-    if steps.size <= BLOCK:
-        return first.reshape(t.shape)
     values = np.empty(steps.shape, first.dtype)
     values[:BLOCK] = first
     for start in range(BLOCK, steps.size, BLOCK):

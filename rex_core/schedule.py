@@ -295,7 +295,7 @@ class Schedule(Timed, kind=True):
 
         def values(block: Array) -> Array:
             spent = spent_of_block(block, T)
-            if spent[0] >= start <= spent.min():
+            if spent.flat[0] >= start <= spent.min():
                 return falling(spent)
             value = falling(np.maximum(spent, start))
             if start > warmup:

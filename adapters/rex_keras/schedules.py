@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import keras
 from keras import ops
 
-from rex_core import OneCycle, from_dict, to_dict
+from rex_core import Pair, from_dict, to_dict
 from rex_core.adapting import STEPS, checked_schedule, shown, tried
 from rex_keras.arrays import Array
 from rex_keras.fits import FIRST, accumulation
@@ -149,7 +149,7 @@ def check_budget(schedule: Any, name: str, budget: Any) -> tuple[Callable[[Any, 
 
 def check_schedule(schedule: Any, T: float) -> Callable[[Any, Any], Any]:
     """Accept functions of (t, T) that give one number, and accept the budget."""
-    if isinstance(schedule, OneCycle | tuple):
+    if isinstance(schedule, Pair | tuple):
         raise ValueError(
             "schedule must be one function of (t, T), for the rate: Keras cannot schedule momentum "
             f"on every backend; got {shown(schedule)}"

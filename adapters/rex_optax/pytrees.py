@@ -10,10 +10,10 @@ from typing import Any
 
 from jax.tree_util import DictKey, GetAttrKey, SequenceKey, register_pytree_with_keys
 
-from rex_core import Clamp, Join, OneCycle, Product, Replan, Restarts, Schedule
+from rex_core import Clamp, Join, OneCycle, Pair, Product, Replan, Restarts, Schedule
 from rex_core.adapting import Bound, Value, restored
 
-_VALUES = Schedule, Join, Restarts, Replan, Product, Clamp, OneCycle, Bound
+_VALUES = Schedule, Join, Restarts, Replan, Product, Clamp, Pair, OneCycle, Bound
 _STRUCTURE = {"cycles", "period_mult", "milestones", "values", "local", "decay_now"}
 _KEYS = {Join: SequenceKey, Product: SequenceKey, Bound: DictKey}
 

@@ -47,7 +47,11 @@ class Programs(NamedTuple):
 
 
 def programs(setting: Setting, optimizer: Optimizer, rules: Sequence[Rule]) -> Programs:
-    """One lane for each combination of seed, peak rate and schedule."""
+    """One lane for each combination of seed, peak rate and schedule.
+
+    A rule may be several: one whose numbers are arrays of shape (n,) has n schedules, in its place.
+    Rules that have a plateau are single, and come before those.
+    """
     train, validation, test = jax.tree.map(
         jnp.asarray, (setting.train, setting.validation, setting.test)
     )
@@ -116,8 +120,11 @@ def programs(setting: Setting, optimizer: Optimizer, rules: Sequence[Rule]) -> P
         examples = jax.tree.map(lambda column: column[chosen], train)
         examples = jax.vmap(setting.augment)(examples, noise_keys[:, 0])
 
-        shares = jnp.stack([rule.rate(t, T) for rule in rules])
-        momenta = jnp.stack([rule.momentum(t, T) for rule in rules])
+        pairs = [(rule.rate(t, T), rule.momentum(t, T)) for rule in rules]
+        shares, momenta = map(
+            jnp.concatenate,
+            zip(*(jnp.broadcast_arrays(*map(jnp.atleast_1d, pair)) for pair in pairs), strict=True),
+        )
         scales = jnp.ones((len(keys), *rates.shape))
         for (i, _), plateau in zip(watched, plateaus, strict=True):
             scales = scales.at[:, :, i].set(plateau.scale)
@@ -138,7 +145,7 @@ def programs(setting: Setting, optimizer: Optimizer, rules: Sequence[Rule]) -> P
             )
 
         def of_rule(i: int) -> Model:
-            lanes: Model = jax.tree.map(lambda leaf: leaf[:, i :: len(rules)], model)
+            lanes: Model = jax.tree.map(lambda leaf: leaf[:, i :: rates.shape[1]], model)
             return lanes
 
         if watched:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rex_core import (
     Plateau,
+    Product,
     Schedule,
     at,
     bind,
@@ -35,7 +36,7 @@ _MOMENTUM = Schedule(constant, peak_value=0.9)
 class Rule(NamedTuple):
     """What sets an update's rate and momentum (Adam's b1); a plateau scales the rate."""
 
-    rate: Schedule
+    rate: Schedule | Product
     momentum: Schedule = _MOMENTUM
     plateau: Plateau | None = None
 

@@ -25,6 +25,7 @@ from rex_core import (
     demon,
     every,
     every_fraction,
+    falling_momentum,
     linear,
     one_cycle,
     rex,
@@ -433,3 +434,28 @@ def test_a_float_between_two_updates():
     for t in np.linspace(0.1, 96.9, 50, dtype=np.float32):
         found = jax.jit(lambda t: budgeted(state, t=t))(t)
         assert found == jax.jit(lambda t: linear(t, 97))(t)
+
+
+def test_a_pair_sets_the_rate_and_the_momentum_of_sgd():
+    """Against the loop written by hand: v = m·v + g, w = w - rate·v."""
+    T, pair = 20, falling_momentum(0.02, warmup_ratio=0.1)
+    tx = optax.inject_hyperparams(optax.sgd)(
+        BudgetedSchedule(pair.lr, T), momentum=BudgetedSchedule(pair.momentum, T)
+    )
+    w = jnp.array([1.0, -2.0])
+    state = tx.init(w)
+    by_hand, trace = np.array([1.0, -2.0]), np.zeros(2)
+    for t in range(T):
+        updates, state = tx.update(2 * w, state, w)
+        w = optax.apply_updates(w, updates)
+        trace = pair.momentum(t, T) * trace + 2 * by_hand
+        by_hand = by_hand - pair.lr(t, T) * trace
+        np.testing.assert_allclose(w, by_hand, rtol=1e-5, atol=1e-6)
+
+
+def test_a_pair_is_a_pytree_of_its_numbers():
+    peaks = [0.1, 0.2, 0.4]
+    stacked = jax.tree.map(lambda *leaves: jnp.array(leaves), *map(falling_momentum, peaks))
+    found = jax.vmap(lambda pair: jnp.stack([each(30, 100) for each in pair]))(stacked)
+    expected = [[each(30, 100) for each in falling_momentum(peak)] for peak in peaks]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

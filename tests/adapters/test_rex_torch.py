@@ -683,7 +683,7 @@ def test_the_pair_of_one_cycle_is_refused(groups):
         lambda optimizer, pair: HyperparamScheduler(optimizer, T, lr=pair.lr, momentum=pair),
     ):
         optimizer = sgd(*[PEAK] * groups, momentum=0.9)
-        with pytest.raises(ValueError, match=r"must be one of the two schedules of one_cycle"):
+        with pytest.raises(ValueError, match=r"must be one of the two schedules of a pair"):
             make(optimizer, one_cycle(PEAK))
 
 

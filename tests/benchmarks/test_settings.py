@@ -48,6 +48,7 @@ SMALL: dict[str, tuple[Setting, str, float]] = {
     "vae_mnist": (vae(*(pixels(n, 784) for n in (200, 500, 500))), "Adam", 1e-3),
     "resnet20_cifar10": (small_resnet(), "SGDM", 0.01),
     "charlm_shakespeare": (replace(charlm(TEXT), batch_size=8), "AdamW", 0.01),
+    "moons": (settings.load("moons"), "SGDM", 0.1),
     **{name: (settings.load(name), "GD", 30) for name in settings.variants("autoencoder")},
     **{name: (settings.load(name), "SGDM", 0.1) for name in settings.variants("lowprecision")},
 }

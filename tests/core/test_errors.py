@@ -25,6 +25,7 @@ from rex_core import (
     every_fraction,
     every_step,
     exponential,
+    falling_momentum,
     linear,
     one_cycle,
     one_minus_sqrt,
@@ -417,6 +418,10 @@ MISUSE = [
         (lambda p=p: one_cycle(p), f"peak_value must be a finite number; got {re.escape(repr(p))}")
         for p in (NAN, INF, "0.1", None, [0.1], True)
     ),
+    (lambda: falling_momentum(momentum=1.0), r"momentum must be in \[0, 1\); got 1.0"),
+    (lambda: falling_momentum(beta=1.0), r"beta must be .*; got 1.0"),
+    (lambda: falling_momentum("0.1"), "peak_value must be a finite number; got '0.1'"),
+    (lambda: falling_momentum(warmup_ratio=1.0), r"warmup_ratio must be in \[0, 1\); got 1.0"),
     (lambda: one_cycle(warmup_ratio=1.0), r"warmup_ratio must be in \[0, 1\); got 1.0"),
     (lambda: one_cycle(init_value="0"), "init_value must be a finite number; got '0'"),
     (lambda: one_cycle(end_value=INF), "end_value must be a finite number; got inf"),

@@ -13,6 +13,7 @@ from rex_core import (
     cosine,
     delayed_linear,
     demon,
+    falling_momentum,
     from_dict,
     linear,
     one_cycle,
@@ -108,6 +109,48 @@ def test_one_cycle_is_pytorchs_one_step_earlier(anneal, profile, total, share):
     assert documented(total, total) == pytest.approx(theirs[-1][0], rel=1e-12)
 
 
+@pytest.mark.parametrize("mu", [0.0, 0.5, 0.9, 0.95, 0.999])
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9])
+def test_falling_momentum_is_its_formula(mu, beta):
+    """The momentum is linear, and SGD's effective rate and Adam's rate are REX."""
+    start, bend = Fraction(mu), Fraction(beta)
+    summed = falling_momentum(0.3, momentum=mu, beta=beta)
+    averaged = falling_momentum(0.3, momentum=mu, beta=beta, averaged=True)
+    assert summed.momentum == averaged.momentum
+    for T in (1, 7, 100, 10**6):
+        for t in {0, 1, T // 3, T // 2, T - 1, T}:
+            left = Fraction(T - t, T)
+            curve = Fraction(0.3) * left / ((1 - bend) + bend * left)
+            momentum = start * left
+            assert summed.momentum(t, T) == pytest.approx(float(momentum), rel=1e-15)
+            assert averaged.lr(t, T) == pytest.approx(float(curve), rel=1e-15)
+            kept = curve * (1 - momentum) / (1 - start)
+            assert summed.lr(t, T) == pytest.approx(float(kept), rel=3e-15)
+        assert summed.lr(0, T) == averaged.lr(0, T) == 0.3
+        assert summed.lr(T, T) == averaged.lr(T, T) == summed.momentum(T, T) == 0
+
+
+def test_falling_momentum_warms_up_from_a_tenth():
+    rate, momentum = falling_momentum(0.5, averaged=True, warmup_ratio=0.2)
+    assert [rate(t, 100) for t in (0, 10, 20)] == [0.05, 0.275, 0.5]
+    assert rate(60, 100) == pytest.approx(0.5 * 0.5 / (0.5 + 0.5 * 0.5))
+    assert [momentum(t, 100) for t in (0, 50, 100)] == [0.9, 0.45, 0]
+
+
+def test_falling_momentum_of_several_peaks_and_momenta():
+    rate, momentum = falling_momentum(np.array([0.1, 0.2]), momentum=np.array([0.5, 0.9]))
+    for i, (peak, mu) in enumerate(((0.1, 0.5), (0.2, 0.9))):
+        pair = falling_momentum(peak, momentum=mu)
+        assert [rate(30, 100)[i], momentum(30, 100)[i]] == [s(30, 100) for s in pair]
+
+
+def test_falling_momentum_by_name():
+    written = {"preset": "falling_momentum", "peak_value": 0.1, "averaged": True}
+    pair = falling_momentum(0.1, averaged=True)
+    assert from_dict(written) == pair
+    assert from_dict(to_dict(pair)) == pair
+
+
 TABLES = {
     "warmup_stable_decay": (
         warmup_stable_decay(0.1),
@@ -173,7 +216,14 @@ def test_tables(schedule, T, table):
         assert schedule(t, T) == pytest.approx(value, rel=2e-15, abs=1e-16)
 
 
-PRESETS = [demon(), *one_cycle(0.3), warmup_stable_decay(), step_decay(), delayed_linear()]
+PRESETS = [
+    demon(),
+    *one_cycle(0.3),
+    *falling_momentum(0.3, warmup_ratio=0.1),
+    warmup_stable_decay(),
+    step_decay(),
+    delayed_linear(),
+]
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=str)
@@ -184,9 +234,12 @@ def test_presets_are_values(preset):
     )
 
 
+LRS = (lambda p: one_cycle(p).lr), (lambda p: falling_momentum(p, momentum=0.5 * p).lr)
+
+
 def test_peaks_may_be_traced():
     peaks = jnp.array([0.1, 1.0])
-    for make in (demon, lambda p: one_cycle(p).lr, warmup_stable_decay, step_decay, delayed_linear):
+    for make in (demon, *LRS, warmup_stable_decay, step_decay, delayed_linear):
         swept = jax.vmap(lambda peak, make=make: make(peak)(jnp.int32(60), 100))(peaks * 0.9)
         expected = [make(0.9 * p)(60, 100) for p in (0.1, 1.0)]
         np.testing.assert_allclose(swept, expected, rtol=1e-6)

@@ -23,6 +23,7 @@ from rex_core import (
     Clamp,
     Join,
     OneCycle,
+    Pair,
     Plateau,
     Product,
     Replan,
@@ -33,6 +34,7 @@ from rex_core import (
     constant,
     cosine,
     every,
+    falling_momentum,
     from_dict,
     interpolate,
     inverse_sqrt,
@@ -74,6 +76,7 @@ KINDS = {
         min_scale=0.125,
     ),
     "one_cycle": one_cycle(0.1, warmup_ratio=0.3, profile=cosine),
+    "pair": falling_momentum(0.1, momentum=0.95, warmup_ratio=0.05),
     "bound_profile": bind(step, milestones=(0.3, 0.6, -10), factor=0.3),
     "bound_table": bind(interpolate, values=(1, 0.5, 0.75, 0)),
     "bound_sampling": bind(every, steps=391),
@@ -100,7 +103,7 @@ def test_committed_values_load():
             assert type(loaded) is type(value)
             assert loaded == value
             assert repr(loaded) == repr(value)
-            if not isinstance(value, Plateau | OneCycle):
+            if not isinstance(value, Plateau | Pair):
                 times = [(t, 1000) for t in range(-1, 1002, 17)]
                 assert [loaded(*time) for time in times] == [value(*time) for time in times]
 
@@ -130,7 +133,7 @@ def test_values_come_back_equal(value):
         copy.deepcopy(value),
         pickle.loads(pickle.dumps(value)),
         from_dict(to_dict(value)),
-        eval(repr(value), {**vars(rex_core), "OneCycle": OneCycle}),
+        eval(repr(value), vars(rex_core)),
         value.replace(),
         value.replace(**{field: getattr(value, field) for field in value.fields}),
     ]
@@ -377,6 +380,7 @@ HUGE = [
     lambda: Restarts(Product([Schedule(peak_value=0.1)] * 900), 2, peak_mult=2),
     lambda: Schedule(warmup_steps=np.full(10**5, 50))(5, 10),
     lambda: OneCycle(LONG, LONG),
+    lambda: Pair(LONG, LONG),
 ]
 
 

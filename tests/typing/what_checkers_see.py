@@ -13,6 +13,7 @@ from rex_core import (
     Clamp,
     Join,
     OneCycle,
+    Pair,
     Product,
     Replan,
     Restarts,
@@ -21,6 +22,7 @@ from rex_core import (
     cosine,
     every,
     every_fraction,
+    falling_momentum,
     interpolate,
     linear,
     one_cycle,
@@ -66,6 +68,7 @@ def values(steps: np.ndarray[Any, Any], count: jax.Array, moment: torch.Tensor) 
     assert_type(schedule.replace(peak_value=0.3), Schedule)
     assert_type(warmup_stable_decay(decay_steps=100), Schedule)
     assert_type(one_cycle(0.1), OneCycle)
+    assert_type(falling_momentum(0.1), Pair)
     lr, momentum = one_cycle(0.1)
     assert_type(lr, Schedule)
     assert_type(momentum, Schedule)

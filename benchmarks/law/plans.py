@@ -1,0 +1,90 @@
+"""What is run on which setting, and which points the fine pass compares with the rivals."""
+
+from benchmarks.law.run import Plan
+from benchmarks.law.space import RIVALS, Point
+
+# The preset falling_momentum, as it is proposed for each family of optimizers.
+RULE = {
+    "SGD": Point(beta=0.5, momentum="to 0, kept"),
+    "Adam": Point(beta=0.5, momentum="to 0", warmup=0.1),
+}
+
+# Rules as they could be given to users: one point for every budget.
+CANDIDATES: tuple[Point, ...] = (
+    *RULE.values(),
+    Point(beta=0.5, momentum="to 0, kept", warmup=0.1),
+    Point(beta=0.85, momentum="to 0, kept"),
+    Point(beta=0.5, momentum="to 0", warmup=0.3),
+    Point(beta=0.0, momentum="to 0", warmup=0.1),
+    Point(beta=0.85, momentum="to 0"),
+    Point(beta=0.85, momentum="to 0", warmup=0.1),
+    Point(beta=0.85, momentum="landing"),
+    Point("rex μ", momentum="demon"),
+    Point("rex μ", momentum="demon", warmup=0.1),
+    Point(beta=0.5, momentum="demon", warmup=0.1),
+    Point(beta=0.0, momentum="demon", warmup=0.1),
+)
+
+# For long budgets and large settings, where all of the space would take too many hours.
+_RIVALS = tuple(point for rival in RIVALS.values() for point in rival)
+_FEW = (*_RIVALS, *CANDIDATES)
+
+_SGDM = {0.0: 0.08, 0.9: 0.04, 0.95: 0.04}
+_ADAM = {0.9: 0.004}
+
+PLANS: tuple[Plan, ...] = (
+    *(
+        Plan(
+            setting,
+            {"SGDM": _SGDM, "Adam": _ADAM},
+            (10, 20, 40, 80, 160),
+            peaks=7,
+            seeds={"coarse": 8, "fine": 100},
+        )
+        for setting in ("digits", "moons")
+    ),
+    # Is it the falling momentum, or would another constant one do?
+    Plan(
+        "digits",
+        {"SGDM": {0.5: 0.08, 0.7: 0.08, 0.8: 0.04}},
+        (10, 20, 40, 80, 160, 320),
+        peaks=7,
+        seeds={"coarse": 8, "fine": 100},
+        points=(*_RIVALS, RULE["SGD"], *CANDIDATES[3:5], Point("rex μ", momentum="demon")),
+    ),
+    Plan(
+        "vae_mnist",
+        {"Adam": {0.9: 0.001}},
+        (30, 110),
+        peaks=6,
+        seeds={"coarse": 1, "fine": 3},
+        points=_FEW,
+    ),
+    Plan(
+        "autoencoder-tied",
+        {"SGDM": {0.9: 4.0}},
+        (10, 30, 100),
+        peaks=7,
+        seeds={"coarse": 1, "fine": 3},
+        points=_FEW,
+    ),
+    *(
+        Plan(
+            setting,
+            {"SGDM": _SGDM, "Adam": _ADAM},
+            (320, 640, 1280),
+            peaks=7,
+            seeds={"coarse": 8, "fine": 60},
+            points=_FEW,
+        )
+        for setting in ("digits", "moons")
+    ),
+    Plan(
+        "charlm_shakespeare",
+        {"AdamW": {0.9: 0.002}},
+        (20, 49),
+        peaks=5,
+        seeds={"coarse": 1, "fine": 3},
+        points=_FEW,
+    ),
+)

@@ -1,0 +1,266 @@
+"""Train the points of the space: peaks coarsely, then finely, and append lines of results.
+
+First every point at peaks in steps of 2, on a few seeds. Then a short list (each rival with the
+warmup that did best, and the candidates) at five peaks in steps of √2 around the best of each, on
+many other seeds. Both choose by the validation metric, and all points are given the same number of
+peaks and the same seeds. What is in the file is not trained again.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import record
+from benchmarks.budgeted.engine import Programs, programs
+from benchmarks.budgeted.optimizers import OPTIMIZERS
+from benchmarks.budgeted.settings import load
+from benchmarks.law.space import RIVALS, Point, space, stacked
+
+Floats = NDArray[np.floating]
+Stage = Literal["coarse", "fine"]
+
+_PACKAGES = ("rex-schedules", "numpy", "scipy", "jax", "jaxlib", "optax", "flax", "scikit-learn")
+_LANES = 160  # at once: as many small networks as stay in the caches
+_FINE = 2.0 ** np.arange(-1, 1.5, 0.5)  # peaks beside the best of the coarse pass
+_FIRST_SEED = {"coarse": 1000, "fine": 0}
+
+
+class Key(NamedTuple):
+    """What is trained: a point at all of its peaks."""
+
+    setting: str
+    optimizer: str
+    momentum: float
+    updates: int
+    stage: Stage
+    point: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run on a setting.
+
+    Args:
+        setting: A name that `settings.load` knows.
+        optimizers: The lowest peak of the coarse pass for each optimizer and each momentum μ.
+        budgets: In updates.
+        peaks: The number of coarse peaks, in steps of 2.
+        seeds: How many, in each stage.
+        points: What is compared, or None for all of the space.
+    """
+
+    setting: str
+    optimizers: dict[str, dict[float, float]]
+    budgets: tuple[int, ...]
+    peaks: int
+    seeds: dict[Stage, int]
+    points: tuple[Point, ...] | None = None
+
+    def coarse(self, optimizer: str, momentum: float) -> tuple[Point, ...]:
+        """The points of the first pass."""
+        everything = space(momentum, optimizer)
+        return tuple(p for p in everything if self.points is None or p in self.points)
+
+
+class Lane(NamedTuple):
+    """A point, its momentum and its peaks, (peaks,)."""
+
+    momentum: float
+    point: Point
+    peaks: Floats
+
+
+def run(
+    plans: Sequence[Plan],
+    path: Path,
+    *,
+    candidates: Sequence[Point],
+    budgets: Sequence[int] | None = None,
+    stages: Sequence[Stage] = ("coarse", "fine"),
+    minutes: float = float("inf"),
+) -> bool:
+    """Train what has no line yet, short budgets first; whether all is done.
+
+    Args:
+        plans: What to train, in this order.
+        path: The file of results, which is appended to.
+        candidates: The points that the fine pass compares with the rivals.
+        budgets: Those of the plans to run, in updates, or None for all.
+        stages: Those to run; the fine one needs the lines of the coarse one.
+        minutes: When to begin nothing more.
+    """
+    deadline = time.time() + 60 * minutes
+    append(path, {"machine": record.machine(), "versions": record.versions(_PACKAGES)})
+    for plan in plans:
+        for optimizer in plan.optimizers:
+            for stage, updates in product(stages, sorted(plan.budgets)):
+                if budgets is not None and updates not in budgets:
+                    continue
+                done = read(path)
+                lanes = [
+                    lane
+                    for lane in _lanes(plan, optimizer, updates, stage, done, candidates)
+                    if Key(
+                        *(plan.setting, optimizer, lane.momentum),
+                        *(updates, stage, str(lane.point)),
+                    )
+                    not in done
+                ]
+                if not lanes:
+                    continue
+                if time.time() >= deadline:
+                    return False
+                began = time.time()
+                rules, places = stacked([lane.point.rule(lane.momentum, updates) for lane in lanes])
+                compiled = programs(load(plan.setting), OPTIMIZERS[optimizer], rules)
+                first = _FIRST_SEED[stage]
+                seeds = np.arange(first, first + plan.seeds[stage])
+                peaks = np.stack([lane.peaks for lane in lanes], axis=1)
+                found = train(compiled, updates, seeds, peaks[:, places])
+                validation, test = (values[:, :, np.argsort(places)] for values in found)
+                for momentum in plan.optimizers[optimizer]:
+                    line = {
+                        "setting": plan.setting,
+                        "optimizer": optimizer,
+                        "momentum": momentum,
+                        "updates": updates,
+                        "stage": stage,
+                        "seeds": len(seeds),
+                        "points": {
+                            str(lane.point): _result(lane, stage, validation[..., i], test[..., i])
+                            for i, lane in enumerate(lanes)
+                            if lane.momentum == momentum
+                        },
+                    }
+                    if line["points"]:
+                        append(path, line)
+                seconds = time.time() - began
+                print(f"{plan.setting}, {optimizer}, {updates} updates, {stage}: ", end="")
+                print(f"{peaks.size * len(seeds)} networks in {seconds:.0f} s", flush=True)
+    return True
+
+
+def train(
+    compiled: Programs, updates: int, seeds: NDArray[np.intp], peaks: Floats
+) -> tuple[Floats, Floats]:
+    """The validation and the test metric, (seeds, peaks, lanes), some lanes at a time."""
+    rows = max(1, _LANES // peaks.shape[1])
+    rows = min(rows, len(peaks))
+    at_once = max(1, _LANES // (rows * peaks.shape[1]))
+    metrics = np.empty((2, len(seeds), *peaks.shape))
+    for s, p in product(range(0, len(seeds), at_once), range(0, len(peaks), rows)):
+        state = compiled.start(seeds[s : s + at_once], peaks[p : p + rows])
+        state = compiled.advance(state, updates, updates)
+        for i, measure in enumerate((compiled.validation, compiled.test)):
+            metrics[i, s : s + at_once, p : p + rows] = measure(state)
+    return metrics[0], metrics[1]
+
+
+def _lanes(
+    plan: Plan,
+    optimizer: str,
+    updates: int,
+    stage: Stage,
+    done: dict[Key, Any],
+    candidates: Sequence[Point],
+) -> Iterator[Lane]:
+    for momentum, lowest in plan.optimizers[optimizer].items():
+        points = plan.coarse(optimizer, momentum)
+        if stage == "coarse":
+            for point in points:
+                yield Lane(momentum, point, lowest * 2.0 ** np.arange(plan.peaks))
+            continue
+        coarse = {
+            point: line
+            for point in points
+            if (
+                line := done.get(
+                    Key(plan.setting, optimizer, momentum, updates, "coarse", str(point))
+                )
+            )
+        }
+        if len(coarse) == len(points):
+            for point in short_list(coarse, candidates):
+                yield Lane(momentum, point, best_peak(coarse[point]) * _FINE)
+
+
+def short_list(coarse: dict[Point, Any], candidates: Sequence[Point]) -> list[Point]:
+    """Each rival with the warmup of least validation metric, and the candidates that are there."""
+    best = [
+        min((p for p in rival if p in coarse), key=lambda p: least(coarse[p]))
+        for rival in RIVALS.values()
+        if any(p in coarse for p in rival)
+    ]
+    return list(dict.fromkeys([*best, *(p for p in candidates if p in coarse)]))
+
+
+def least(result: Any) -> float:
+    """The least mean validation metric of a point; what came to no number is the worst."""
+    return float(np.min(_ranked(result["validation"])))
+
+
+def best_peak(result: Any) -> float:
+    """The peak of it."""
+    return float(result["lowest"] * result["step"] ** chosen(result))
+
+
+def chosen(result: Any) -> int:
+    """The place of that peak."""
+    return int(np.argmin(_ranked(result["validation"])))
+
+
+def _ranked(validation: Any) -> Floats:
+    values = np.asarray(validation, dtype=np.float64)  # None becomes NaN
+    return np.where(np.isnan(values), np.inf, values)
+
+
+def _result(lane: Lane, stage: Stage, validation: Floats, test: Floats) -> dict[str, Any]:
+    """The means at each peak; of the fine stage, the test metric of each seed at the chosen one."""
+    result: dict[str, Any] = {
+        "lowest": _short(lane.peaks[0]),
+        "step": _short(lane.peaks[1] / lane.peaks[0]),
+        "validation": _short(validation.mean(axis=0), 4),
+        "test": _short(test.mean(axis=0), 4),
+    }
+    if stage == "fine":
+        result["of_seeds"] = _short(test[:, chosen(result)])
+    return result
+
+
+def _short(values: Any, digits: int = 5) -> Any:
+    """To so many digits; None for what is no number."""
+    values = np.asarray(values)
+    if values.ndim:
+        return [_short(value, digits) for value in values]
+    return float(f"{values:.{digits}g}") if np.isfinite(values) else None
+
+
+def append(path: Path, line: dict[str, Any]) -> None:
+    """Append a line of JSON, by one write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text + "\n")
+
+
+def read(path: Path) -> dict[Key, Any]:
+    """The results, with their number of seeds, by what was trained; of no file, none."""
+    if not path.exists():
+        return {}
+    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return {
+        Key(
+            *(row["setting"], row["optimizer"], row["momentum"], row["updates"], row["stage"]),
+            point,
+        ): result | {"seeds": row["seeds"]}
+        for row in rows
+        if "points" in row
+        for point, result in row["points"].items()
+    }
