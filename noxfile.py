@@ -30,8 +30,8 @@ def python(session: nox.Session) -> None:
 @nox.session(python="3.10")
 def oldest_python(session: nox.Session) -> None:
     """What JAX 0.6, the last for Python 3.10, can run of the tests."""
-    session.install("-e", ".[jax,torch]", *TESTS)
-    run(session, *CORE, f"{ADAPTERS}torch.py")
+    session.install("-e", ".[cli,jax,torch]", *TESTS)
+    run(session, *CORE, f"{ADAPTERS}torch.py", f"{ADAPTERS}cli.py", f"{ADAPTERS}cli_code.py")
 
 
 @nox.session(python="3.11")

@@ -21,11 +21,11 @@ from rex_core.arrays import (
 )
 from rex_core.budget import WallClock
 from rex_core.compose import Clamp, Join, Product, Restarts
-from rex_core.functions import FUNCTIONS, Bound, Function, taking_moments
+from rex_core.functions import FUNCTIONS, PRESETS, PROFILES, Bound, Function, taking_moments
 from rex_core.moment import Moment, clamp, less, minus, where
 from rex_core.presets import Pair
 from rex_core.progress import product, unify
-from rex_core.ranges import ANY, NOT_NEGATIVE, Range
+from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, Range
 from rex_core.replan import Place, Replan, phase_places, stretched
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
@@ -33,9 +33,14 @@ from rex_core.values import TYPES, Value, _made, restored
 
 __all__ = [
     "ANY",
+    "FUNCTIONS",
     "LARGEST_STEP",
     "NOT_NEGATIVE",
+    "POSITIVE",
+    "PRESETS",
+    "PROFILES",
     "STEPS",
+    "TYPES",
     "Bound",
     "Function",
     "Moment",

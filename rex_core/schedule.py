@@ -76,16 +76,19 @@ class Schedule(Timed, kind=True):
         peak_value: The value at the end of warmup; any shape.
         end_value: The value where the profile is 0, absolute (not a share of the peak); any shape.
         init_value: The value at t = 0 if there is warmup; any shape.
-        warmup_steps: w, >= 0, in the unit of t; any shape. An integer for integer t: 2.5 makes
-            floats of t and T, as a traced float does, and those have fewer digits.
-        warmup_ratio: w as a share of T, in [0, 1): warmup ends at the first step t with t >=
-            warmup_ratio·T.
+        warmup_steps: The length of the warmup, w, >= 0, in the unit of t; any shape. An integer for
+            integer t: 2.5 makes floats of t and T, as a traced float does, and those have fewer
+            digits.
+        warmup_ratio: The same as a share of T, in [0, 1): warmup ends at the first step t with
+            t >= warmup_ratio·T.
         warmup_profile: The curve of the warmup, like profile.
-        hold_steps: s - w, >= 0, in the unit of t; any shape.
-        hold_ratio: s - w as a share of T, in [0, 1): the decay starts at the first step t with t >=
-            (warmup_ratio + hold_ratio)·T, or warmup_steps after the first with t >= hold_ratio·T.
-        decay_steps: T - s, > 0, in the unit of t; any shape. 2000: the last 2000 steps, at every T.
-        decay_ratio: T - s as a share of T, in (0, 1]: the decay starts at the first step t with
+        hold_steps: The length of the hold, s - w, >= 0, in the unit of t; any shape.
+        hold_ratio: The same as a share of T, in [0, 1): the decay starts at the first step t with
+            t >= (warmup_ratio + hold_ratio)·T, or warmup_steps after the first with
+            t >= hold_ratio·T.
+        decay_steps: The length of the decay, T - s, > 0, in the unit of t; any shape. 2000: the
+            last 2000 steps, at every T.
+        decay_ratio: The same as a share of T, in (0, 1]: the decay starts at the first step t with
             t >= (1 - decay_ratio)·T.
 
     Raises:

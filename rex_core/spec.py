@@ -8,6 +8,7 @@ Reading never imports or evaluates anything: names are looked up among the libra
 registered.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -233,7 +234,12 @@ def _decode(name: str, data: Any) -> Any:
         ):
             return _bound(named(name, only), params)
     kind = _look_up("type", entries.get("type", "Schedule"), TYPES)
-    return kind(**_fields(entries, "type"))
+    fields = _fields(entries, "type")
+    kind._check_names((), fields)
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if parameter.default is parameter.empty and name not in fields:
+            raise ValueError(f"{name} must be given in a {kind.__name__}; got {shown(fields)}")
+    return kind(**fields)
 
 
 def _bound(function: Function, params: Any) -> Bound:

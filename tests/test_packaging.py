@@ -1,6 +1,7 @@
 """Wheel, sdist and editable install make the same packages importable, and nothing else."""
 
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -85,6 +86,13 @@ def test_wheel_alone_is_importable(built: Built, tmp_path: Path, package: str) -
     assert Path(origin) == built.target / package / "__init__.py"
 
 
+def test_the_wheel_has_the_command(built: Built, tmp_path: Path) -> None:
+    command = [built.target / "bin" / "rex", "values", "--profile", "linear", "-T", "2"]
+    environment = os.environ | {"PYTHONPATH": str(built.target)}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("t  value\n0  1.0\n1  0.5\n2  0.0\n", "")
+
+
 @pytest.mark.parametrize("name", [*PACKAGES, *FOLDERS])
 def test_editable_install_exposes_the_packages_alone(tmp_path: Path, name: str) -> None:
     url = metadata.distribution("rex-schedules").read_text("direct_url.json")
@@ -101,8 +109,8 @@ def test_metadata(built: Built) -> None:
     (distribution,) = metadata.distributions(path=[str(built.target)])
     fields = distribution.metadata
     assert (fields["Name"], fields["License-Expression"]) == ("rex-schedules", "Apache-2.0")
-    extras = {"bench", "dev", "dev-trainers", "docs", "jax", "keras", "optuna", "peers", "ray"}
-    extras |= {"torch"}
+    extras = {"bench", "cli", "dev", "dev-trainers", "docs", "jax", "keras", "optuna", "peers"}
+    extras |= {"ray", "torch"}
     assert set(fields.get_all("Provides-Extra") or ()) == extras
     requirements = [Requirement(line) for line in distribution.requires or ()]
     runtime = {requirement.name for requirement in requirements if not requirement.marker}

@@ -1,13 +1,15 @@
-"""The Python of the README and of each page in docs/, block after block in one namespace."""
+"""The README and each page in docs/: the Python in them, and the commands in their consoles."""
 
 import doctest
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -29,3 +31,53 @@ def test_code_blocks(page):
         results = doctest.DocTestRunner().run(test, clear_globs=False)
         assert results.attempted > 0
         assert results.failed == 0
+
+
+def run(command, folder, shell):
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=shell,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def consoles(text, folder, shell):
+    """Each console as it is written, and as it is when its commands run one after the other.
+
+    A block of data whose first line is a comment with the name of a file is that file.
+    """
+    for kind, content in BLOCK.findall(text):
+        first, _, rest = content.partition("\n")
+        if kind in ("toml", "yaml", "text") and first.startswith("# "):
+            (folder / first.removeprefix("# ")).write_text(rest)
+        if kind == "console":
+            seen, status = "", 0
+            for command in re.findall(r"^\$ (.*)\n", content, re.MULTILINE):
+                done = run(f"(exit {status})\n{command}", folder, shell)  # For what $? shows.
+                status = done.returncode
+                seen += f"$ {command}\n{done.stdout}"
+            yield content, seen
+
+
+CONSOLES = [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", CONSOLES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_consoles(page, tmp_path, shell):
+    text = page.read_text(encoding="utf-8")
+    found = [*consoles(text, tmp_path, shell)]
+    assert len(found) == text.count("```console")
+    for written, seen in found:
+        assert written == seen
+
+
+def test_the_commands_of_the_readme_run(tmp_path, shell):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = [line for line in text.splitlines() if line.startswith("rex ")]
+    assert len(commands) >= 2
+    for command in commands:
+        done = run(command, tmp_path, shell)
+        assert done.returncode == 0, done.stdout

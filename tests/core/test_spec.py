@@ -252,6 +252,21 @@ def test_unknown_keys_are_refused(data):
             from_dict({**data, extra: 1.0})
 
 
+@pytest.mark.parametrize(
+    ("data", "missing"),
+    [
+        ({"type": "Restarts", "schedule": "rex"}, "cycles must be given in a Restarts"),
+        ({"type": "Join", "milestones": [0.5]}, "schedules must be given in a Join"),
+        ({"type": "Replan", "schedule": "rex", "T0": 9}, "t0 must be given in a Replan"),
+        ({"type": "OneCycle"}, "lr must be given in a OneCycle"),
+        ({"type": "Restarts", "cylces": 2}, r"cylces must be .*\(is cycles meant\?\)"),
+    ],
+)
+def test_missing_keys_are_named(data, missing):
+    with pytest.raises(ValueError, match=missing):
+        from_dict(data)
+
+
 @pytest.mark.parametrize("version", [None, 0, 2, -1, "1", True, [1], {}, 1.5, math.nan])
 def test_unknown_versions_are_refused(version):
     with pytest.raises(ValueError, match="version must be 1; got"):

@@ -1,0 +1,5 @@
+"""``python -m rex_cli``, the same as ``rex``."""
+
+from rex_cli import main
+
+main()
