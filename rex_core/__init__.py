@@ -38,6 +38,7 @@ from rex_core.replan import Replan
 from rex_core.sampling import at, every, every_fraction, every_step
 from rex_core.schedule import Schedule
 from rex_core.spec import from_dict, register, to_dict
+from rex_core.theory import best_peak, loss_bound, refine, transfer_peak
 
 __version__ = "0.1.0"
 
@@ -54,6 +55,7 @@ __all__ = [
     "Schedule",
     "WallClock",
     "at",
+    "best_peak",
     "bind",
     "constant",
     "cosine",
@@ -70,11 +72,13 @@ __all__ = [
     "inverse_sqrt",
     "linear",
     "logarithmic",
+    "loss_bound",
     "noam",
     "one_cycle",
     "one_minus_sqrt",
     "polynomial",
     "range_test",
+    "refine",
     "register",
     "rex",
     "step",
@@ -82,5 +86,6 @@ __all__ = [
     "tanh",
     "to_dict",
     "total_steps",
+    "transfer_peak",
     "warmup_stable_decay",
 ]

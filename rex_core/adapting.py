@@ -6,6 +6,7 @@ An adapter accepts a schedule and a budget when it is made, and gets one value a
 import inspect
 import math
 import operator
+import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -29,6 +30,7 @@ from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, Range
 from rex_core.replan import Place, Replan, phase_places, stretched
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
+from rex_core.theory import checked_norm
 from rex_core.values import TYPES, Value, _made, restored
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "Value",
     "checked_count",
     "checked_function",
+    "checked_norm",
     "checked_schedule",
     "checked_value",
     "clamp",
@@ -63,6 +66,7 @@ __all__ = [
     "pickled",
     "product",
     "reading",
+    "recorded",
     "restored",
     "shown",
     "stretched",
@@ -128,6 +132,19 @@ def checked_count(name: str, count: Any, least: int | None = None) -> int:
 def reading(budget: Any, t: Any) -> tuple[Any, Any]:
     """What a schedule is called with: the time of a `WallClock`, or t of a budget of steps."""
     return (budget.t, budget.T) if isinstance(budget, WallClock) else (t, budget)
+
+
+def recorded(norms: Any, count: int) -> Any:
+    """The norms of so many updates in a record, as NumPy's; a warning if it was full before."""
+    size = norms.shape[-1]
+    if count > size:
+        warnings.warn(
+            f"total_steps of the record of gradient norms must be at least {count}, the updates so "
+            f"far, to have them all; got {size}, and these are the norms of the first {size}",
+            UserWarning,
+            stacklevel=3,
+        )
+    return np.array(norms[..., :count])
 
 
 def largest_peak(schedule: Function) -> Any:

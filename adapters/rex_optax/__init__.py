@@ -13,6 +13,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from rex_optax import pytrees as pytrees
+from rex_optax.gradient_norms import GradientNormsState, gradient_norms, record_gradient_norms
 from rex_optax.rounding import (
     KahanState,
     StochasticRoundingState,
@@ -25,10 +26,13 @@ from rex_optax.states import replan, restart, resume
 __all__ = [
     "BudgetedSchedule",
     "BudgetedState",
+    "GradientNormsState",
     "KahanState",
     "StochasticRoundingState",
     "as_schedule",
+    "gradient_norms",
     "kahan_summation",
+    "record_gradient_norms",
     "replan",
     "restart",
     "resume",

@@ -23,12 +23,14 @@ from rex_core.adapting import (
     shown,
     where,
 )
+from rex_optax.gradient_norms import GradientNormsState
 from rex_optax.schedules import BudgetedState, number, phases, place
 from rex_optax.trees import Path, changed, is_variable, leaves, like, rebuilt, value_of
 
 _COUNT = Range(0, LARGEST_STEP, integers=True)
 _MOST_SHOWN = 3
 _SCHEDULES = (
+    GradientNormsState,
     BudgetedState,
     optax.ScaleByScheduleState,
     optax.contrib.ReduceLROnPlateauState,
@@ -155,7 +157,8 @@ def restart(opt_state: Any, fresh: Any) -> Any:
     * the counts and budgets of schedules, those of `as_schedule` included;
     * all hyperparameters of ``optax.inject_hyperparams``, constants included;
     * the state of ``optax.contrib.reduce_on_plateau``, and the gradient_step of
-      ``optax.MultiSteps``.
+      ``optax.MultiSteps``;
+    * the record of `record_gradient_norms`, which is empty again.
 
     All else stays, as moments and accumulated gradients. Adam's own count stays with its moments:
     it corrects their bias, and at 0 again it would make the first update up to ten times as large.

@@ -9,10 +9,17 @@ except ModuleNotFoundError as error:
 
 from rex_core.adapting import pickled
 from rex_torch.by_name import get_rex_schedule_with_warmup, schedule_lr
+from rex_torch.gradient_norms import GradientNorms
 from rex_torch.hyperparams import HyperparamScheduler
 from rex_torch.lambda_lr import lambda_lr
 
-__all__ = ["HyperparamScheduler", "get_rex_schedule_with_warmup", "lambda_lr", "schedule_lr"]
+__all__ = [
+    "GradientNorms",
+    "HyperparamScheduler",
+    "get_rex_schedule_with_warmup",
+    "lambda_lr",
+    "schedule_lr",
+]
 
 # A checkpoint that has a schedule among its hyperparameters then loads with weights_only=True.
 torch.serialization.add_safe_globals([*pickled()])

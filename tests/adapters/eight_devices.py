@@ -11,7 +11,15 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from rex_optax import BudgetedSchedule, as_schedule, replan, restart, resume
+from rex_optax import (
+    BudgetedSchedule,
+    as_schedule,
+    gradient_norms,
+    record_gradient_norms,
+    replan,
+    restart,
+    resume,
+)
 from sklearn.datasets import load_digits
 
 from benchmarks.budgeted.compilations import compilations
@@ -249,3 +257,20 @@ def test_on_a_mesh_whose_shardings_are_types():
         updates, state = update(params, state, params)
         assert updates.sharding == sharding
         assert float(state.hyperparams["learning_rate"]) == pytest.approx(RATE(t, T), rel=6e-7)
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_gradient_norms_are_those_of_the_whole(norm):
+    optimizer = optax.chain(record_gradient_norms(T, norm=norm), optax.sgd(0.1, momentum=0.9))
+    found = {}
+    for layout in ("one device", "parameters sharded", "tensor parallel"):
+        step, (params, state), _ = placed(optimizer, layout)
+        for t in range(4):
+            params, state = step(params, state, *batches(t))
+            jax.block_until_ready(params)
+        assert state[0].norms.sharding.is_fully_replicated
+        found[layout] = gradient_norms(state)
+    expected = found["one device"]
+    assert len(np.unique(expected)) == 4
+    for layout, norms in found.items():
+        np.testing.assert_allclose(norms, expected, rtol=1e-4, err_msg=layout)

@@ -296,7 +296,7 @@ def test_long_runs_are_thinned_to_points_of_the_same_curve(T):
     np.testing.assert_allclose(profile.params["values"], expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("schedule", [np.ones(3), 0.1, "linear", None])
+@pytest.mark.parametrize("schedule", [np.ones(3), 0.1, None, Schedule])
 def test_a_schedule_is_a_function(schedule):
     with pytest.raises(ValueError, match=r"^schedule must be a function of \(t, T\); got "):
         loss_bound(schedule, 3)
@@ -323,6 +323,19 @@ def test_a_schedule_is_a_function(schedule):
 def test_rates_that_are_refused(function, rates, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         function(table(rates), 3)
+
+
+def test_names_and_dictionaries_are_schedules_too():
+    assert best_peak("rex", 100) == best_peak(rex, 100)
+    spelled = {"profile": {"rex": {"beta": 0.9}}, "warmup_ratio": 0.1}
+    meant = Schedule(bind(rex, beta=0.9), warmup_ratio=0.1)
+    assert loss_bound(spelled, 100) == loss_bound(meant, 100)
+    same = transfer_peak(1, (rex, 100), (meant, 50))
+    assert transfer_peak(1, ("rex", 100), (spelled, 50)) == same
+    with pytest.raises(ValueError, match=r"^schedule must be .*is cosine meant"):
+        best_peak("cosin", 100)
+    with pytest.raises(ValueError, match=r"^source\[0\] must be .*is cosine meant"):
+        transfer_peak(1, ("cosin", 100), (rex, 100))
 
 
 def test_a_number_is_no_array_of_rates():
@@ -373,6 +386,16 @@ def test_norms_that_are_refused(norms, got):
             function(linear, 3, gradient_norms=norms)
     with pytest.raises(ValueError, match=message):
         refine(norms, 3)
+
+
+def test_norms_with_a_skipped_step_say_what_to_do():
+    norms = np.array([3.0, np.nan, 2.0, np.inf, 1.0])
+    with pytest.raises(ValueError, match=r"at t = 1 \(a step .* skipped .*leave its norm out"):
+        refine(norms, 5)
+    left = norms[np.isfinite(norms)]
+    assert refine(left, len(left), smoothing=0) == refine([3.0, 2.0, 1.0], 3, smoothing=0)
+    with pytest.raises(ValueError, match=r"T = 5 finite numbers > 0; got .* the shape \(3,\)"):
+        refine(left, 5)
 
 
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, "1", None, True, [1.0]])

@@ -1,0 +1,1 @@
+"""What `rex_core.theory` says and what is then measured: `python -m benchmarks.theory`."""
