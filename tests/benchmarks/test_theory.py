@@ -9,8 +9,8 @@ from benchmarks import record
 from benchmarks.budgeted.settings.digits import digits
 from benchmarks.overhead.measure import Effort
 from benchmarks.overhead.network import Size
+from benchmarks.theory import __main__ as command
 from benchmarks.theory import claims, cost
-from benchmarks.theory.__main__ import BUDGETS, NORMS, PEAKS, measure
 from benchmarks.theory.claims import EXPONENTS
 from benchmarks.theory.report import PAGE, insert, tables
 from benchmarks.theory.sweep import sweep
@@ -19,7 +19,6 @@ from rex_core import Schedule, linear
 RESULTS = record.RESULTS / "theory.json"
 SMALL = Size(width=8, depth=1, batch=2)
 SHORT = 20, 30
-FEW = {"SGDM": (0.1, 0.3, 0.9), "Adam": (0.003, 0.01)}
 
 
 def test_a_sweep_records_what_it_trains():
@@ -38,10 +37,11 @@ def test_a_sweep_records_what_it_trains():
 def test_every_table_is_measured_and_printed(monkeypatch):
     few = {name: claims.SCHEDULES[name] for name in ("linear", "REX", "cosine")}
     monkeypatch.setattr(claims, "SCHEDULES", few)
-    results = measure(SHORT, FEW, 2)
+    monkeypatch.setattr(command, "NORMS", {"SGDM": "l1"})
+    results = command.measure(SHORT, {"SGDM": (0.1, 0.3, 0.9)}, 2)
     assert len(results["shapes"]) == len(few) * len(SHORT)
     assert len(results["budgets"]) == 2 * len(EXPONENTS)
-    assert len(results["refined"]) == len(NORMS) * len(SHORT)
+    assert len(results["refined"]) == len(SHORT)
     for row in results["shapes"]:
         least, most = row["tied"]
         assert least <= row["peak"] <= most
@@ -57,6 +57,8 @@ def test_every_table_is_measured_and_printed(monkeypatch):
 
 def test_the_cost_is_measured(monkeypatch):
     monkeypatch.setattr(cost, "SIZES", {"small": (SMALL, 2)})
+    few = {name: cost.JAX[name] for name in ("adam", "clipped, l2 norms before")}
+    monkeypatch.setattr(cost, "JAX", few)
     groups = cost.rows(Effort(rounds=1, share=0.1))
     assert list(groups) == ["JAX, small", "PyTorch, small"]
     for rows in groups.values():
@@ -78,5 +80,7 @@ def test_the_page_has_the_tables_of_the_results(tmp_path):
         "cost",
         "refined",
     }
-    assert sorted({row["T"] for row in results["shapes"]}) == list(BUDGETS)
-    assert results["peaks"] == {name: pytest.approx(list(grid)) for name, grid in PEAKS.items()}
+    assert sorted({row["T"] for row in results["shapes"]}) == list(command.BUDGETS)
+    assert results["peaks"] == {
+        name: pytest.approx(list(grid)) for name, grid in command.PEAKS.items()
+    }
