@@ -144,7 +144,7 @@ def _schedule_params() -> list[click.Parameter]:
         flags = [_flag(each.name), *_SHORT.get(each.name, []), each.name]
         params.append(_Option(flags, type=kind, multiple=True, heading=each.group, help=text))
     part = click.Choice(["lr", "momentum"])
-    text = "one_cycle: Which one of the pair"
+    text = "one_cycle, falling_momentum: Which one of the pair"
     heading = "Arguments of presets"
     return [*params, _Option(["--part"], type=part, multiple=True, heading=heading, help=text)]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rex_core import OneCycle, Restarts, Schedule, from_dict
+from rex_core import Pair, Restarts, Schedule, from_dict
 from rex_core.adapting import FUNCTIONS, PRESETS, TYPES, checked_schedule
 
 Function = Callable[..., Any]
@@ -256,7 +256,7 @@ def _made(row: Mapping[str, Any], placed: _Placed, others: set[str]) -> Function
     if placed.restarts:
         data = {"type": "Restarts", "schedule": data, **placed.restarts}
     made = from_dict(data)
-    if isinstance(made, OneCycle):
+    if isinstance(made, Pair):
         if "part" not in row:
             raise ValueError("part must be lr or momentum, for a pair of schedules; got none")
         return getattr(made, row["part"])  # type: ignore[no-any-return]

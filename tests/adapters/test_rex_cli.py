@@ -177,7 +177,7 @@ def test_every_setting_of_a_schedule_is_in_the_help():
     names = {name for each in functions for name in inspect.signature(each).parameters} - {"t", "T"}
     missing = {name for name in names if not re.search(rf"--{name.replace('_', '-')}\b", text)}
     assert missing == set()
-    assert "rex: β, in [-1e30, 1)" in text
+    assert "rex, falling_momentum: β, in [-1e30, 1)" in text
 
 
 PERSON = Schedule("cosine", peak_value=3e-4, warmup_ratio=0.05)
