@@ -166,7 +166,7 @@ def test_each_number_of_a_preset_is_a_flag(name):
         values = value if isinstance(value, tuple) else (value,)
         flags += [f"--{each.replace('_', '-')}", *map(str, values)]
     made = PRESETS[name](**params)
-    if name == "one_cycle":
+    if isinstance(made, rc.Pair):
         flags, made = [*flags, "--part", "lr"], made.lr
     assert table("--preset", name, *flags, *BUDGET)["value"] == curve(made)
 
