@@ -62,15 +62,15 @@ def settings() -> list[Setting]:
 
     add("The schedule", Schedule)
     add("The schedule several times over", Restarts, *RESTARTS)
-    for function in FUNCTIONS.values():
-        add("Parameters of profiles and samplings", function)
-    for function in PRESETS.values():
-        add("Arguments of presets", function)
+    for each in FUNCTIONS.values():
+        add("Parameters of profiles and samplings", each)
+    for each in PRESETS.values():
+        add("Arguments of presets", each)
     return [
-        each
-        if each.group.startswith("The schedule")
-        else each._replace(text=f"{', '.join(owners[each.name])}: {each.text}")
-        for each in found.values()
+        setting
+        if setting.group.startswith("The schedule")
+        else setting._replace(text=f"{', '.join(owners[setting.name])}: {setting.text}")
+        for setting in found.values()
     ]
 
 
@@ -244,15 +244,12 @@ def _place(row: Mapping[str, Any]) -> _Placed:
 def _made(row: Mapping[str, Any], placed: _Placed, others: set[str]) -> Function:
     """The schedule; a setting that has no place in it, and none in the others, is refused."""
     data = placed.data
-    for name in placed.left - others:
-        in_profile = "profile" in _arguments(data) and any(
-            name in inspect.signature(each).parameters for each in FUNCTIONS.values()
-        )
-        data |= (
-            {"profile": _bound(data, "profile", name, row[name])}
-            if in_profile
-            else {name: row[name]}
-        )
+    for name in sorted(placed.left - others):
+        known = any(name in inspect.signature(each).parameters for each in FUNCTIONS.values())
+        if known and "profile" in _arguments(data):
+            data["profile"] = _bound(data, "profile", name, row[name])
+        else:
+            data[name] = row[name]
     if placed.restarts:
         data = {"type": "Restarts", "schedule": data, **placed.restarts}
     made = from_dict(data)
