@@ -417,3 +417,25 @@ def steps(**given: Any) -> None:
 def code(files: tuple[str, ...], T: Any, target: str, **given: Any) -> None:
     """Print the lines to paste into a program, or the JSON of a file."""
     click.echo(snippet(_only(schedules(files, given)), T, target), nl=False)
+
+
+@rex.command(
+    params=[
+        _Option(["--port"], type=click.IntRange(0, 65535), default=0, help="Any that is free: 0"),
+        _Option(["--no-browser"], is_flag=True, help="Print the address, and open nothing"),
+    ],
+    examples=["rex explore"],
+)
+def explore(port: int, no_browser: bool) -> None:
+    """Serve a page on this machine to choose schedules and see them.
+
+    The link of the page holds all that is chosen. Ctrl-C ends it.
+    """
+    from rex_cli.explorer import serve
+
+    def opened(address: str) -> None:
+        click.echo(address)
+        if not no_browser:
+            click.launch(address)
+
+    serve(port, opened)

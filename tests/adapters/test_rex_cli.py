@@ -356,6 +356,7 @@ def test_without_a_command_there_is_help():
 EXAMPLES = {
     line: name for name, command in [("", rex), *rex.commands.items()] for line in command.examples
 }
+del EXAMPLES["rex explore"]  # It serves until it is stopped: test_rex_explore.py
 
 
 @pytest.fixture(scope="module")

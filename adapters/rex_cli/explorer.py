@@ -1,0 +1,342 @@
+"""The page of `rex explore`: schedules chosen with widgets, drawn and written as code.
+
+Bokeh serves it on the loopback interface and runs this Python for each change. The whole state is a
+dictionary of plain JSON, which the link of the page holds.
+"""
+
+import inspect
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+from bokeh.layouts import column, row
+from bokeh.models import ColumnDataSource, CustomJS, TabPanel, Tabs
+from bokeh.models import widgets as ui
+from bokeh.palettes import Dark2_8
+from bokeh.plotting import figure
+from bokeh.server.server import Server
+
+from rex_cli.pictures import points
+from rex_cli.settings import RESTARTS, Named, number, numbers, schedules, settings
+from rex_cli.snippets import TARGETS, snippet
+from rex_core import Replan, Schedule
+from rex_core.adapting import FUNCTIONS, POSITIVE, PRESETS, PROFILES
+from rex_core.theory import best_peak, loss_bound
+
+State = dict[str, Any]
+
+FIRST: State = {
+    "schedules": [{"profile": "rex", "peak_value": "0.1", "warmup_ratio": 0.05}],
+    "T": "10000",
+    "budgets": False,
+    "replan": "none",
+    "t0": 0.5,
+    "T1": "20000",
+    "for": "torch",
+}
+_SLIDERS = {  # Their ends and steps; other numbers are written.
+    "beta": (-2, 0.99, 0.01),
+    "warmup_ratio": (0, 0.95, 0.01),
+    "hold_ratio": (0, 0.95, 0.01),
+    "t0": (0, 0.99, 0.01),
+}
+_COUNTED = 1_000_000  # Up to this T rates are added up, and the bound is worked out.
+_WRONG: dict[str, str | None] = {"color": "#b00020"}
+_DASHES = "solid", "dashed", "dotdash", "dotted"
+
+
+def _named(state: State) -> list[Named]:
+    """The schedules of a state."""
+    kinds = {each.name: each.kind for each in settings()}
+    T = number(str(state["T"]))
+    POSITIVE.check("T", T)
+    made: list[Named] = []
+    for chosen in state["schedules"]:
+        given: dict[str, list[Any]] = {}
+        for name, value in chosen.items():
+            if isinstance(value, str) and kinds.get(name) in ("number", "numbers"):
+                value = (numbers if kinds[name] == "numbers" else number)(value)
+            given[name] = [value]
+        (each,) = schedules([], given)
+        made.append(Named(f"{len(made) + 1}: {each.label}", each.schedule, T))
+    return made
+
+
+def curves(state: State) -> list[Named]:
+    """What a state shows: its schedules, and each under other budgets and after a replan."""
+    shown = []
+    for each in _named(state):
+        shown.append(each)
+        if state["budgets"]:
+            for part in (10, 100):
+                shown.append(Named(f"{each.label}, T/{part}", each.schedule, each.T // part))
+        if state["replan"] != "none":
+            T1 = number(str(state["T1"]))
+            POSITIVE.check("T1", T1)
+            t0 = each.T * state["t0"]
+            t0 = int(t0) if isinstance(each.T, int) else t0
+            planned = Replan(each.schedule, t0, each.T, decay_now=state["replan"] == "cooldown")
+            shown.append(Named(f"{each.label}, {state['replan']} at {t0}", planned, T1))
+    return shown
+
+
+def theory(state: State) -> str:
+    """What the convex bound says of the schedules of a state, over what it says of the first."""
+    found = _named(state)
+    if not isinstance(found[0].T, int) or found[0].T > _COUNTED:
+        return ""
+    results = []
+    for each in found:
+        largest = max(points(each.schedule, each.T)[1])
+        peak = largest * best_peak(each.schedule, each.T)
+        results.append((peak, loss_bound(each.schedule, each.T)))
+    lines = [
+        f"{i}: best peak {peak / results[0][0]:.3g}, bound {bound / results[0][1]:.4g}"
+        for i, (peak, bound) in enumerate(results, 1)
+    ]
+    return "\n".join(["Convex theory, over the first:", *lines])
+
+
+def _added(each: Named, steps: list[float]) -> list[float]:
+    """The sum of the values before each of some steps."""
+    if not isinstance(each.T, int) or each.T > _COUNTED:
+        return [math.nan] * len(steps)
+    values = [each.schedule(t, each.T) for t in range(each.T)]
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return sums[[int(t) for t in steps]].tolist()  # type: ignore[no-any-return]
+
+
+class _Page:
+    """The widgets of one reader, and the state that they show."""
+
+    def __init__(self, document: Any, state: State) -> None:
+        self.state = state
+        self.chosen = 0
+        self.notes: dict[str, ui.Div] = {}
+        self.source = ColumnDataSource(name="curves", data={})
+        self.theory = ui.PreText(name="theory")
+        self.code = ui.PreText(name="code")
+        self.link = ui.TextInput(name="link", title="The link to this page", width=700)
+        replace = "window.history.replaceState(null, '', cb_obj.value)"
+        self.link.js_on_change("value", CustomJS(code=replace))
+        budgets = ui.Checkbox(
+            name="budgets", label="also at T/10 and T/100", active=state["budgets"]
+        )
+        budgets.on_change("active", lambda _, __, new: self.change("budgets", new, state))
+        self.editor = column(width=320)
+        self.picker = ui.RadioButtonGroup(name="schedules", labels=["1"], active=0)
+        self.picker.on_change("active", lambda _, __, new: self.choose(new))
+        self.less = ui.Button(label="remove")
+        self.less.on_click(self.remove)
+        more = ui.Button(label="add")
+        more.on_click(self.add)
+        schedules = column(ui.Div(text="<b>Schedules</b>"), row(self.picker, more, self.less))
+        left = column(self._field("T", state), budgets, schedules, self.editor, width=330)
+        tabs = [self._tab(title) for title in ("linear", "logarithmic", "added up")]
+        after = row(
+            self._choice("replan", ["none", "replan", "cooldown"], state),
+            self._field("t0", state, "t0, as a share of T"),
+            self._field("T1", state, "T1, the budget after it"),
+        )
+        self.note = ui.Div(name="note", styles=_WRONG, render_as_text=True)
+        right = column(
+            self.note,
+            Tabs(tabs=tabs, sizing_mode="stretch_width"),
+            after,
+            self.theory,
+            self._choice("for", [*TARGETS], state),
+            self.code,
+            self.link,
+            sizing_mode="stretch_width",
+        )
+        document.add_root(row(left, right, sizing_mode="stretch_width"))
+        document.title = "rex explore"
+        self.choose(0)
+
+    def _tab(self, title: str) -> TabPanel:
+        plot = figure(
+            height=420,
+            y_axis_type="log" if title == "logarithmic" else "linear",
+            x_axis_label="t",
+            y_axis_label="sum of the values" if title == "added up" else "value",
+            sizing_mode="stretch_width",
+            tools="pan,box_zoom,wheel_zoom,reset,save",
+        )
+        plot.toolbar.logo = None
+        key = {"linear": "", "logarithmic": "_log", "added up": "_sum"}[title]
+        style: Any = {"line_color": "color", "line_dash": "dash", "legend_field": "label"}
+        plot.multi_line("x", f"y{key}", line_width=2, source=self.source, **style)
+        return TabPanel(child=plot, title=title)
+
+    def _field(self, name: str, target: State, title: str = "") -> Any:
+        """A slider or a text of a number."""
+        if name in _SLIDERS:
+            start, end, step = _SLIDERS[name]
+            value = float(target.get(name, 0.5 if name == "beta" else 0))
+            field: Any = ui.Slider(start=start, end=end, step=step, value=value)
+        else:
+            field = ui.TextInput(value=str(target.get(name, "")))
+        field.update(name=name, title=title or name, width=300)
+        event = "value_throttled" if name in _SLIDERS else "value"
+        field.on_change(event, lambda _, __, new: self.change(name, new, target))
+        self.notes[name] = ui.Div(name=f"note {name}", styles=_WRONG, render_as_text=True)
+        return column(field, self.notes[name])
+
+    def _choice(self, name: str, options: list[Any], target: State) -> ui.Select:
+        select = ui.Select(
+            name=name, title=name, options=options, value=target.get(name, options[0]), width=300
+        )
+        select.on_change("value", lambda _, __, new: self.change(name, new, target))
+        return select
+
+    def choose(self, number: int) -> None:
+        """Show the fields of one schedule."""
+        self.chosen = number
+        rows = self.state["schedules"]
+        self.picker.update(labels=[str(i + 1) for i in range(len(rows))], active=number)
+        self.less.disabled = len(rows) == 1
+        self.editor.children = self._editor(rows[number])
+        self.update()
+
+    def _editor(self, chosen: State) -> list[Any]:
+        """The fields of a schedule: what its preset, profile and sampling take."""
+        taken = _taken(chosen)
+        fields = [self._choice("preset", ["", *PRESETS], chosen)]
+        for each in settings():
+            if each.name not in taken:
+                continue
+            if each.kind == "function":
+                names = [
+                    name
+                    for name, function in FUNCTIONS.items()
+                    if (function in PROFILES) == (each.name != "sampling")
+                ]
+                names.sort(key=lambda name: name != taken[each.name])  # The default comes first.
+                fields.append(self._choice(each.name, names, chosen))
+            else:
+                fields.append(self._field(each.name, chosen))
+        if "part" in taken:
+            fields.append(self._choice("part", ["lr", "momentum"], chosen))
+        return fields
+
+    def change(self, name: str, value: Any, target: State) -> None:
+        """Take one value from a widget; "" is none."""
+        target[name] = round(value, 6) if isinstance(value, float) else value
+        if value == "":
+            del target[name]
+        if name in ("preset", "profile", "sampling"):
+            taken = _taken(target)
+            for other in target.keys() - taken.keys():
+                del target[other]
+            if "part" in taken:
+                target["part"] = "lr"
+            self.editor.children = self._editor(target)
+        self.update()
+
+    def add(self) -> None:
+        """Add a copy of the schedule that is shown."""
+        self.state["schedules"].append(dict(self.state["schedules"][self.chosen]))
+        self.choose(len(self.state["schedules"]) - 1)
+
+    def remove(self) -> None:
+        """Remove the schedule that is shown."""
+        del self.state["schedules"][self.chosen]
+        self.choose(max(self.chosen - 1, 0))
+
+    def say(self, message: str) -> None:
+        """Put a message beside the field that it is about."""
+        for each in (self.note, *self.notes.values()):
+            each.visible = False
+        note = self.notes.get(message.partition(" ")[0], self.note)
+        note.text, note.visible = message, bool(message)
+
+    def update(self) -> None:
+        """Draw the state, or say what is wrong with it."""
+        try:
+            found = curves(self.state)
+            drawn = [points(each.schedule, each.T) for each in found]
+            said = theory(self.state)
+            chosen = _named(self.state)[self.chosen]
+        except ValueError as error:
+            self.say(str(error))
+            return
+        try:
+            lines = snippet(chosen.schedule, chosen.T, self.state["for"])
+        except ValueError as error:  # Frameworks count updates, and T may be hours.
+            lines = str(error)
+        positive = [[value if value > 0 else math.nan for value in y] for _, y in drawn]
+        self.source.data = {
+            "label": [each.label for each in found],
+            "color": [Dark2_8[i % 8] for i in range(len(found))],
+            "dash": [_DASHES[i % 4] for i in range(len(found))],
+            "x": [x for x, _ in drawn],
+            "y": [y for _, y in drawn],
+            "y_log": positive,
+            "y_sum": [_added(each, x) for each, (x, _) in zip(found, drawn, strict=True)],
+        }
+        self.say("")
+        self.theory.text, self.code.text = said, lines
+        self.link.value = f"?{urlencode({'state': json.dumps(self.state)})}"
+
+
+def _taken(chosen: State) -> dict[str, Any]:
+    """The settings that a schedule takes, of its functions the names of the defaults."""
+    preset = chosen.get("preset")
+    arguments = inspect.signature(PRESETS.get(str(preset), Schedule)).parameters
+    taken = {
+        name: each.default.__name__ if inspect.isfunction(each.default) else None
+        for name, each in arguments.items()
+    }
+    for field in ("profile", "sampling"):
+        name = chosen.get(field, taken.get(field))
+        if field in taken and name in FUNCTIONS:
+            taken |= dict.fromkeys([*inspect.signature(FUNCTIONS[name]).parameters][2:])
+    pair = ["part"] if preset == "one_cycle" else []
+    return taken | dict.fromkeys([*RESTARTS, "preset", *pair])
+
+
+def page(document: Any) -> None:
+    """Fill a document of Bokeh's, from the state in the link."""
+    given = document.session_context.request.arguments.get("state", [b"{}"])[0]
+    state, message = read_state("{}"), ""
+    try:
+        read = read_state(given)
+        curves(read)
+        state = read
+    except (ValueError, RecursionError) as error:
+        message = f"This link is not one of the page's: {error}"
+    shown = _Page(document, state)
+    if message:
+        shown.say(message)
+
+
+def read_state(text: str | bytes) -> State:
+    """The state that a link holds; what it leaves out is as at first.
+
+    Raises:
+        ValueError: It is no such state.
+    """
+    given = json.loads(text)
+    if not isinstance(given, dict):
+        raise ValueError(f"state must be a dictionary; got {text!r:.200}")
+    state = {**json.loads(json.dumps(FIRST)), **given}
+    rows = state["schedules"]
+    fits = state.keys() == FIRST.keys() and all(
+        isinstance(state[name], type(value)) for name, value in FIRST.items()
+    )
+    if not (fits and rows and all(isinstance(each, dict) for each in rows)):
+        raise ValueError(f"state must have {', '.join(FIRST)}; got {text!r:.200}")
+    if not all(isinstance(value, str | float | int) for each in rows for value in each.values()):
+        raise ValueError(f"schedules must have numbers and names; got {rows!r:.200}")
+    return state
+
+
+def serve(port: int, opened: Callable[[str], Any]) -> None:
+    """Serve the page on loopback, and call `opened` with its address; port 0 is any free one."""
+    server = Server({"/": page}, address="127.0.0.1", port=port)
+    server.start()
+    server.io_loop.add_callback(opened, f"http://127.0.0.1:{server.port}/")
+    server.io_loop.start()
