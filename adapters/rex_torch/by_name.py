@@ -109,7 +109,8 @@ def schedule_lr(
         "values": values,
     }
     params = {name: _number(value) for name, value in given.items() if value is not None}
-    curve = checked_function("profile", profile)
+    # A name may be that of a profile that needs a parameter.
+    curve = profile if isinstance(profile, str) else checked_function("profile", profile)
     if params:
         known = dict(curve.params) if isinstance(curve, Bound) else {}
         curve = bind(getattr(curve, "function", curve), **{**known, **params})

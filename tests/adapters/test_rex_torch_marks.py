@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 import torch
 from pytorch_optimizer import AliG
-from rex_torch import HyperparamScheduler, get_rex_schedule_with_warmup, lambda_lr
+from rex_torch import (
+    HyperparamScheduler,
+    get_rex_schedule_with_warmup,
+    lambda_lr,
+    schedule_lr,
+)
 from torch.optim import SGD, Optimizer, Rprop
 from torch.optim.lr_scheduler import ExponentialLR, LinearLR, SequentialLR
 
-from rex_core import Schedule, WallClock, demon
+from rex_core import Schedule, WallClock, bind, demon
 
 T = 20
 SHAPE = Schedule()
@@ -337,6 +342,20 @@ def test_refused(call, message):
 def test_errors_name_the_arguments_of_the_caller(arguments, message):
     with pytest.raises(ValueError, match=message):
         get_rex_schedule_with_warmup(sgd(), *arguments)
+
+
+@pytest.mark.parametrize(
+    ("profile", "params"),
+    [
+        ("geometric", {"ratio": 0.1}),
+        ("inverse_sqrt", {"timescale": 5}),
+        ("interpolate", {"values": (1.0, 0.5, 0.0)}),
+    ],
+)
+def test_schedule_lr_with_profiles_that_need_a_parameter(profile, params):
+    optimizer = sgd()
+    run(schedule_lr(optimizer, T, profile=profile, **params), 5)
+    assert lrs(optimizer) == [pytest.approx(0.1 * bind(profile, **params)(5, T))]
 
 
 def test_a_type_error_within_a_schedule_stays_one():
