@@ -160,10 +160,9 @@ def _peak(function: Any) -> Any:
         return function.peak_value * largest_peak(function.profile)
     if not isinstance(function, Join | Product):
         return None
-    peaks = [*map(_peak, function.schedules)]
-    if all(peak is None for peak in peaks):
+    peaks = [peak for peak in map(_peak, function.schedules) if peak is not None]
+    if not peaks:
         return None
-    peaks = [1.0 if peak is None else peak for peak in peaks]
     return max(peaks) if isinstance(function, Join) else math.prod(peaks)
 
 

@@ -238,7 +238,7 @@ def test_lightning_cli_makes_a_schedule(fitted, tmp_path):
 
 @lightning_warnings
 def test_lightning_cli_makes_a_scheduler(fitted):
-    sgd = ["--optimizer=SGD", "--optimizer.lr=0.1"]
+    sgd = ["--optimizer=torch.optim.SGD", "--optimizer.lr=0.1"]
     scheduler = ["--lr_scheduler=rex_torch.schedule_lr", f"--lr_scheduler.total_steps={T}"]
     settings = ["--lr_scheduler.beta=0.9", "--lr_scheduler.warmup_ratio=0.25"]
     assert fitted(PerStep, Model, *sgd, *scheduler, *settings).rates == expected()
