@@ -135,6 +135,13 @@ def own_numbers(optimizer: Optimizer, key: str) -> None:
         seen |= tensors
 
 
+def own_first_rates(optimizer: Optimizer) -> None:
+    """Part each rate from the first one: SequentialLR of PyTorch 2.8 makes them one tensor."""
+    for group in optimizer.param_groups:
+        if group["lr"] is group.get("initial_lr"):
+            group["lr"] = copied(group["lr"])
+
+
 def copied(found: Any) -> Any:
     """A setting of a group, in a copy that filling the group's tensors does not reach."""
     if isinstance(found, tuple | list):

@@ -31,6 +31,7 @@ from rex_torch.groups import (
     current_rates,
     origins,
     others_kept,
+    own_first_rates,
     place,
 )
 
@@ -202,6 +203,7 @@ class GroupScheduler(LRScheduler):
         self._step_count = 1
         self._marks.set.clear()
         self._doubt = None
+        own_first_rates(self.optimizer)
         self._update_lr()
 
     def _update_lr(self, epoch: float | None = None) -> None:
@@ -210,6 +212,7 @@ class GroupScheduler(LRScheduler):
         if epoch is not None:
             t = checked_place(epoch)
             self._doubt = None
+            own_first_rates(self.optimizer)
         self._follow()
         self._set(t)
         self.last_epoch = t  # type: ignore[assignment]
