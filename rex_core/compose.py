@@ -142,7 +142,7 @@ class Restarts(Timed, kind=True):
     peak_mult: Real
     _ends: tuple[Boundary, ...]
     _same: bool
-    _checked: int | None  # The budget of the last call.
+    _checked: int | None  # The budget of the last call, if its cycles were looked at.
     _function: Function
 
     def __init__(
@@ -180,7 +180,8 @@ class Restarts(Timed, kind=True):
         t = clamp(t, T, xp)
         step = last_step(t, xp)
         edges = [0, *(end.at(T, step, xp) for end in self._ends)]
-        if isinstance(self.schedule, Schedule) and T is not self._checked:
+        checked = T.__class__ is int and self._checked == T
+        if isinstance(self.schedule, Schedule) and not checked:
             # A cycle too short for its phases is refused now, not when it comes.
             for length in _lengths(edges):
                 self.schedule.check_budget(length, is_integer(T, xp))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from inspect import signature
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from rex_core.arrays import Real, namespace, shown
 from rex_core.boundary import Milestone
@@ -77,11 +77,13 @@ class Pair(Value, kind=True):
 
     lr: Schedule | Product
     momentum: Schedule | Product
+    _kinds: ClassVar[tuple[type[Value], ...]] = Schedule, Product
 
     def __init__(self, lr: Schedule | Product, momentum: Schedule | Product) -> None:
         for name, schedule in (("lr", lr), ("momentum", momentum)):
-            if not isinstance(schedule, Schedule | Product):
-                raise ValueError(f"{name} must be a Schedule or a Product; got {shown(schedule)}")
+            if not isinstance(schedule, self._kinds):
+                kinds = " or ".join(f"a {kind.__name__}" for kind in self._kinds)
+                raise ValueError(f"{name} must be {kinds}; got {shown(schedule)}")
         self._set(lr=lr, momentum=momentum)
 
     def __iter__(self) -> Iterator[Schedule | Product]:
@@ -93,15 +95,12 @@ class OneCycle(Pair, kind=True):
 
     lr: Schedule
     momentum: Schedule
+    _kinds = (Schedule,)
 
-    def __init__(self, lr: Schedule, momentum: Schedule) -> None:
-        for name, schedule in (("lr", lr), ("momentum", momentum)):
-            if not isinstance(schedule, Schedule):
-                raise ValueError(f"{name} must be a Schedule; got {shown(schedule)}")
-        super().__init__(lr, momentum)
+    if TYPE_CHECKING:
 
-    def __iter__(self) -> Iterator[Schedule]:
-        return iter((self.lr, self.momentum))
+        def __init__(self, lr: Schedule, momentum: Schedule) -> None: ...
+        def __iter__(self) -> Iterator[Schedule]: ...
 
 
 @preset
@@ -127,7 +126,7 @@ def falling_momentum(
 
     Measured on small networks, in runs of 10 to 640 updates, with μ of 0.9 and 0.95 and a searched
     peak: never worse than linear, cosine, REX or OneCycle beyond the 95 % interval; a gain of about
-    a fifth at T·(1 - μ) of 1 to 4, and none from 30 on. The best peak hardly changes with T.
+    a fifth at T·(1 - μ) of 1 to 4, and mostly none from 30 on. The best peak hardly changes with T.
 
     Limits: a μ of 0.5 to 0.8 gains little; a peak twice too high costs more than it costs linear;
     large networks have not been tried. Adam may want a warmup of 0.1.
@@ -158,6 +157,8 @@ def falling_momentum(
     """
     SHARE.check("momentum", momentum)
     ANY.check("peak_value", peak_value)
+    if not isinstance(averaged, bool):
+        raise ValueError(f"averaged must be True or False; got {shown(averaged)}")
     lr: Schedule | Product = Schedule(
         bind(rex, beta=beta),
         peak_value=peak_value,

@@ -145,6 +145,8 @@ def test_falling_momentum_of_several_peaks_and_momenta():
 
 
 def test_falling_momentum_by_name():
+    with pytest.raises(ValueError, match="averaged must be True or False; got 'False'"):
+        falling_momentum(0.1, averaged="False")
     written = {"preset": "falling_momentum", "peak_value": 0.1, "averaged": True}
     pair = falling_momentum(0.1, averaged=True)
     assert from_dict(written) == pair
