@@ -10,6 +10,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from rex_core.adapting import STEPS, checked_norm, recorded, shown
+from rex_torch.groups import check_kind
 
 _ORDERS = {"l2": 2, "l1": 1}
 
@@ -63,8 +64,7 @@ class GradientNorms:
     def __init__(
         self, optimizer: Optimizer, total_steps: int, *, norm: Literal["l2", "l1"] = "l2"
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise ValueError(f"optimizer must be a torch.optim.Optimizer; got {shown(optimizer)}")
+        check_kind(optimizer)
         if not hasattr(optimizer, "_optimizer_step_pre_hooks"):
             raise ValueError(
                 "optimizer must have the hooks of a torch.optim.Optimizer: where it wraps another, "

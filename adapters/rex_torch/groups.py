@@ -16,10 +16,21 @@ from rex_core.adapting import shown
 Group = dict[str, Any]
 
 
-def check_optimizer(optimizer: Any) -> None:
-    """Accept PyTorch's optimizers and subclasses of them, whose step a scheduler can watch."""
+def check_kind(optimizer: Any) -> None:
+    """Accept PyTorch's optimizers and subclasses of them."""
     if not isinstance(optimizer, Optimizer):
         raise ValueError(f"optimizer must be a torch.optim.Optimizer; got {shown(optimizer)}")
+
+
+def defaults(optimizer: Optimizer) -> Group:
+    """What a group gets that does not say otherwise; a wrapper of an optimizer may have none."""
+    found: Group = getattr(optimizer, "defaults", {})
+    return found
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Accept optimizers of PyTorch whose step a scheduler can watch."""
+    check_kind(optimizer)
     step = optimizer.step
     if not hasattr(step, "__func__") and not hasattr(step, "_wrapped_by_lr_sched"):
         raise ValueError(
@@ -124,7 +135,7 @@ def own_numbers(optimizer: Optimizer, key: str) -> None:
     back, times a factor, in a state that `torch.load` then does not read safely.
     """
     seen: set[int] = set()
-    for settings in (*optimizer.param_groups, getattr(optimizer, "defaults", {})):
+    for settings in (*optimizer.param_groups, defaults(optimizer)):
         found = settings.get(key)
         if isinstance(found, np.generic):
             settings[key] = found.item()

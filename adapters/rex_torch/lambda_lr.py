@@ -24,6 +24,7 @@ from rex_torch.groups import (
     check_optimizer,
     check_setting,
     copied,
+    defaults,
     has_scales_in,
     own_numbers,
     scaled,
@@ -187,7 +188,7 @@ def _check_beginning(optimizer: Optimizer, last_epoch: int) -> str | None:
 def _warn_of_default(optimizer: Optimizer) -> None:
     """Warn if a loaded state brought another rate than the optimizer was made with."""
     firsts = {float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups}
-    default = getattr(optimizer, "defaults", {}).get("lr")
+    default = defaults(optimizer).get("lr")
     loaded = optimizer.state and not getattr(optimizer, "_opt_called", False)
     if not loaded or default is None or len(firsts) > 1 or _agree(default, *firsts):
         return

@@ -29,6 +29,7 @@ from rex_torch.groups import (
     content,
     copied,
     current_rates,
+    defaults,
     origins,
     others_kept,
     own_first_rates,
@@ -142,13 +143,16 @@ class GroupScheduler(LRScheduler):
             ValueError: epoch or a value is out of range; a group was added that has a wish of its
                 own, or while the schedules of the groups differ.
         """
-        if epoch is None:
-            if self._step_count == 1:
-                self._check_order()
-            self._follow()
-            self._check_alone()
+        if epoch is not None:
+            self._step_count += 1
+            self._update_lr(epoch)
+            return
+        if self._step_count == 1:
+            self._check_order()
+        self._follow()
+        self._check_alone()
         self._step_count += 1
-        self._update_lr(epoch)
+        self._go_to(self.last_epoch + 1)
 
     def get_lr(self) -> list[float | Tensor]:
         """The learning rate of each group at ``last_epoch``."""
@@ -214,6 +218,10 @@ class GroupScheduler(LRScheduler):
             self._doubt = None
             own_first_rates(self.optimizer)
         self._follow()
+        self._go_to(t)
+
+    def _go_to(self, t: float) -> None:
+        """Set the values for the update after t others, in groups that have been followed."""
         self._set(t)
         self.last_epoch = t  # type: ignore[assignment]
         self._last_lr = current_rates(self.optimizer)
@@ -321,9 +329,9 @@ def check_wish(name: str, optimizer: Optimizer, places: Sequence[int | None], wa
     """Refuse a new group whose value is neither the others' nor the optimizer's default."""
     numbers = [float(content(name, group)) for group in optimizer.param_groups]
     usual = {number for number, i in zip(numbers, places, strict=True) if i is not None}
-    defaults = getattr(optimizer, "defaults", {})
-    if place(name, defaults)[0] in defaults:
-        usual.add(float(content(name, defaults)))
+    usual_settings = defaults(optimizer)
+    if place(name, usual_settings)[0] in usual_settings:
+        usual.add(float(content(name, usual_settings)))
     for index, (number, origin) in enumerate(zip(numbers, places, strict=True)):
         if origin is None and number not in usual:
             raise ValueError(
