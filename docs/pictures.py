@@ -4,20 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
-
-STYLES = "-", "--", "-.", ":"  # They can be told apart in grey.
+from rex_cli import plot
 
 
 def curves(
     functions: dict[str, Callable[[Any, Any], Any]], T: int = 1000, log: bool = False
 ) -> None:
     """Draw functions of (t, T), each under its name."""
-    t = np.arange(T + 1)
     _, axes = plt.subplots(figsize=(5.2, 2.6), layout="constrained")
-    for number, (name, function) in enumerate(functions.items()):
-        axes.plot(100 * t / T, function(t, T), STYLES[number % len(STYLES)], label=name)
-    axes.set(xlabel="spent, % of the budget", ylabel="value")
+    for name, function in functions.items():
+        plot(function, T, axes, label=name, unit="spent, % of the budget", per_update=100 / T)
     if log:
         axes.set_yscale("log")
-    axes.legend(frameon=False)

@@ -26,7 +26,7 @@ from rex_core.functions import FUNCTIONS, PRESETS, PROFILES, Bound, Function, ta
 from rex_core.moment import Moment, clamp, less, minus, where
 from rex_core.presets import Pair
 from rex_core.progress import product, unify
-from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, Range
+from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, SHARE_OR_ALL, Range
 from rex_core.replan import Place, Replan, phase_places, stretched
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
@@ -41,6 +41,8 @@ __all__ = [
     "POSITIVE",
     "PRESETS",
     "PROFILES",
+    "SHARE",
+    "SHARE_OR_ALL",
     "STEPS",
     "TYPES",
     "Bound",
@@ -62,6 +64,7 @@ __all__ = [
     "largest_peak",
     "less",
     "minus",
+    "number",
     "phase_places",
     "pickled",
     "product",
@@ -115,6 +118,24 @@ def checked_value(name: str, number: Any, accepted: Range = NOT_NEGATIVE) -> flo
         raise ValueError(f"{name} must give one number at a step; got {shown(number)}")
     accepted.check(f"each value of {name}", number)
     return float(number)
+
+
+def number(text: str) -> Any:
+    """A number as it is written; an integer where it is whole and has no point, as 10_000 and 1e4.
+
+    What is no number stays the text, to be refused by the argument's name.
+
+    >>> number("10_000"), number("1e4"), number("3e-4"), number("1.0"), number("rex")
+    (10000, 10000, 0.0003, 1.0, 'rex')
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        return int(value) if value.is_integer() and "." not in text else value
 
 
 def checked_count(name: str, count: Any, least: int | None = None) -> int:

@@ -13,10 +13,10 @@ from click.shell_completion import CompletionItem
 
 from rex_cli import pictures
 from rex_cli.logs import compared, read_log
-from rex_cli.settings import Named, described, function, number, numbers, schedules, settings
+from rex_cli.settings import PAIRS, Named, described, function, numbers, schedules, settings, truth
 from rex_cli.snippets import TARGETS, snippet
 from rex_core import __version__, at, total_steps
-from rex_core.adapting import FUNCTIONS, POSITIVE, PRESETS, PROFILES
+from rex_core.adapting import FUNCTIONS, POSITIVE, PRESETS, PROFILES, number
 
 _SHORT = {"peak_value": ["--peak"], "end_value": ["--end"], "init_value": ["--init"]}
 
@@ -38,6 +38,11 @@ class _Text(click.ParamType):  # type: ignore[type-arg]  # Generic from click 8.
 
 _NUMBER = _Text("number", number)
 _NUMBERS = _Text("numbers", numbers)
+_KINDS = {
+    "number": _NUMBER,
+    "numbers": _NUMBERS,
+    "truth": _Text("true|false", truth, ["true", "false"]),
+}
 
 
 class _Option(click.Option):
@@ -137,14 +142,16 @@ def _schedule_params() -> list[click.Parameter]:
         ),
     ]
     for each in settings():
-        kind, text = _NUMBERS if each.kind == "numbers" else _NUMBER, each.text
+        text = each.text
         if each.kind == "function":
             kind = _Text("function", function, samplings if each.name == "sampling" else profiles)
             text = f"{text}: {', '.join(kind.known)}"
+        else:
+            kind = _KINDS[each.kind]
         flags = [_flag(each.name), *_SHORT.get(each.name, []), each.name]
         params.append(_Option(flags, type=kind, multiple=True, heading=each.group, help=text))
     part = click.Choice(["lr", "momentum"])
-    text = "one_cycle, falling_momentum: Which one of the pair"
+    text = f"{', '.join(PAIRS)}: Which one of the pair"
     heading = "Arguments of presets"
     return [*params, _Option(["--part"], type=part, multiple=True, heading=heading, help=text)]
 
@@ -255,9 +262,8 @@ def plot(
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=pictures.SIZE, layout="constrained")
-    for each in found:
-        label = each.label if len(found) > 1 else None
-        pictures.plot(each.schedule, each.T, axes, label=label, unit=unit, per_update=per_update)
+    for label, x, y in curves:
+        pictures.draw(axes, x, y, label=label if len(found) > 1 else None, unit=unit)
     if log:
         axes.set_yscale("log", nonpositive="mask")
     if output is None:

@@ -20,10 +20,10 @@ from bokeh.plotting import figure
 from bokeh.server.server import Server
 
 from rex_cli.pictures import points
-from rex_cli.settings import RESTARTS, Named, number, numbers, schedules, settings
+from rex_cli.settings import PAIRS, RESTARTS, Named, numbers, schedules, settings, truth
 from rex_cli.snippets import TARGETS, snippet
 from rex_core import Replan, Schedule
-from rex_core.adapting import FUNCTIONS, POSITIVE, PRESETS, PROFILES
+from rex_core.adapting import FUNCTIONS, POSITIVE, PRESETS, PROFILES, number
 from rex_core.theory import best_peak, loss_bound
 
 State = dict[str, Any]
@@ -45,10 +45,11 @@ _SLIDERS = {  # Their ends and steps; other numbers are written.
 }
 _COUNTED = 1_000_000  # Up to this T rates are added up, and the bound is worked out.
 _WRONG: dict[str, str | None] = {"color": "#b00020"}
+_READERS = {"number": number, "numbers": numbers, "truth": truth}
 _DASHES = "solid", "dashed", "dotdash", "dotted"
 
 
-def _named(state: State) -> list[Named]:
+def named(state: State) -> list[Named]:
     """The schedules of a state."""
     kinds = {each.name: each.kind for each in settings()}
     T = number(str(state["T"]))
@@ -57,9 +58,8 @@ def _named(state: State) -> list[Named]:
     for chosen in state["schedules"]:
         given: dict[str, list[Any]] = {}
         for name, value in chosen.items():
-            if isinstance(value, str) and kinds.get(name) in ("number", "numbers"):
-                value = (numbers if kinds[name] == "numbers" else number)(value)
-            given[name] = [value]
+            read = _READERS.get(kinds.get(name, ""))
+            given[name] = [read(value) if read and isinstance(value, str) else value]
         (each,) = schedules([], given)
         made.append(Named(f"{len(made) + 1}: {each.label}", each.schedule, T))
     return made
@@ -67,8 +67,12 @@ def _named(state: State) -> list[Named]:
 
 def curves(state: State) -> list[Named]:
     """What a state shows: its schedules, and each under other budgets and after a replan."""
+    return _shown(state, named(state))
+
+
+def _shown(state: State, found: list[Named]) -> list[Named]:
     shown = []
-    for each in _named(state):
+    for each in found:
         shown.append(each)
         if state["budgets"]:
             for part in (10, 100):
@@ -83,9 +87,8 @@ def curves(state: State) -> list[Named]:
     return shown
 
 
-def theory(state: State) -> str:
-    """What the convex bound says of the schedules of a state, over what it says of the first."""
-    found = _named(state)
+def theory(found: list[Named]) -> str:
+    """What the convex bound says of schedules, over what it says of the first."""
     if not isinstance(found[0].T, int) or found[0].T > _COUNTED:
         return ""
     results = []
@@ -106,7 +109,8 @@ def _added(each: Named, steps: list[float]) -> list[float]:
         return [math.nan] * len(steps)
     values = [each.schedule(t, each.T) for t in range(each.T)]
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    return sums[[int(t) for t in steps]].tolist()  # type: ignore[no-any-return]
+    added: list[float] = sums[[int(t) for t in steps]].tolist()
+    return added
 
 
 class _Page:
@@ -216,6 +220,8 @@ class _Page:
                 ]
                 names.sort(key=lambda name: name != taken[each.name])  # The default comes first.
                 fields.append(self._choice(each.name, names, chosen))
+            elif each.kind == "truth":
+                fields.append(self._choice(each.name, ["false", "true"], chosen))
             else:
                 fields.append(self._field(each.name, chosen))
         if "part" in taken:
@@ -256,10 +262,11 @@ class _Page:
     def update(self) -> None:
         """Draw the state, or say what is wrong with it."""
         try:
-            found = curves(self.state)
+            own = named(self.state)
+            found = _shown(self.state, own)
             drawn = [points(each.schedule, each.T) for each in found]
-            said = theory(self.state)
-            chosen = _named(self.state)[self.chosen]
+            said = theory(own)
+            chosen = own[self.chosen]
         except ValueError as error:
             self.say(str(error))
             return
@@ -294,7 +301,7 @@ def _taken(chosen: State) -> dict[str, Any]:
         name = chosen.get(field, taken.get(field))
         if field in taken and name in FUNCTIONS:
             taken |= dict.fromkeys([*inspect.signature(FUNCTIONS[name]).parameters][2:])
-    pair = ["part"] if preset == "one_cycle" else []
+    pair = ["part"] if preset in PAIRS else []
     return taken | dict.fromkeys([*RESTARTS, "preset", *pair])
 
 

@@ -60,11 +60,18 @@ def plot(
                 name=error.name,
             ) from error
         ax = pyplot.subplots(figsize=SIZE, layout="constrained")[1]
+    draw(ax, x, y, label=label, unit=unit)
+    return ax
+
+
+def draw(
+    ax: "Axes", x: Sequence[float], y: Sequence[float], *, label: str | None, unit: str
+) -> None:
+    """Add a curve to axes, in a style of its own."""
     ax.plot(x, y, _STYLES[len(ax.lines) % len(_STYLES)], label=label)
     ax.set(xlabel=unit, ylabel="value")
     if label is not None:
         ax.legend(frameon=False)
-    return ax
 
 
 def has_display() -> bool:

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rex_core import Pair, Restarts, Schedule, from_dict
-from rex_core.adapting import FUNCTIONS, PRESETS, TYPES, checked_schedule
+from rex_core.adapting import FUNCTIONS, PRESETS, TYPES, checked_schedule, number
 
 Function = Callable[..., Any]
 
 RESTARTS = "cycles", "period_mult", "peak_mult"
+PAIRS = [
+    name
+    for name, each in PRESETS.items()
+    if issubclass(inspect.signature(each).return_annotation, Pair)
+]
 
 
 class Setting(NamedTuple):
@@ -23,7 +28,7 @@ class Setting(NamedTuple):
         name: The argument's name.
         group: The heading under which the help has it.
         text: What its docstring says.
-        kind: "number", "numbers" or "function".
+        kind: "number", "numbers", "truth" or "function".
     """
 
     name: str
@@ -56,6 +61,8 @@ def settings() -> list[Setting]:
             kind = "number"
             if inspect.isfunction(parameter.default):
                 kind = "function"
+            elif isinstance(parameter.default, bool):
+                kind = "truth"
             elif "Sequence" in str(parameter.annotation):
                 kind = "numbers"
             found.setdefault(name, Setting(name, group, described(function, name), kind))
@@ -84,24 +91,6 @@ def described(function: Function, name: str) -> str:
     return clause.replace("`", "")
 
 
-def number(text: str) -> Any:
-    """A number as it is written; an integer where it is whole and has no point, as 10_000 and 1e4.
-
-    What is no number stays the text, for the library to refuse by the argument's name.
-
-    >>> number("10_000"), number("1e4"), number("3e-4"), number("1.0"), number("rex")
-    (10000, 10000, 0.0003, 1.0, 'rex')
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        return int(value) if value.is_integer() and "." not in text else value
-
-
 def numbers(text: str) -> tuple[Any, ...]:
     """Numbers with commas between them.
 
@@ -109,6 +98,11 @@ def numbers(text: str) -> tuple[Any, ...]:
     (0.3, 0.6, -1)
     """
     return tuple(map(number, text.split(",")))
+
+
+def truth(text: str) -> Any:
+    """True or False; other text as it is, for the library to refuse by the argument's name."""
+    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def function(text: str) -> Any:
@@ -256,7 +250,8 @@ def _made(row: Mapping[str, Any], placed: _Placed, others: set[str]) -> Function
     if isinstance(made, Pair):
         if "part" not in row:
             raise ValueError("part must be lr or momentum, for a pair of schedules; got none")
-        return getattr(made, row["part"])  # type: ignore[no-any-return]
+        part: Function = getattr(made, row["part"])
+        return part
     if "part" in row:
         raise ValueError(f"part must be left out, except for a pair; got {row['part']}")
     return checked_schedule("schedule", made)

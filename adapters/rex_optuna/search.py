@@ -6,17 +6,25 @@ from typing import Any, TypeAlias
 from optuna.trial import BaseTrial, FixedTrial
 
 from rex_core import Schedule, bind, rex
-from rex_core.adapting import Function, Range, checked_schedule, shown, tried
+from rex_core.adapting import (
+    POSITIVE,
+    SHARE,
+    SHARE_OR_ALL,
+    Function,
+    Range,
+    checked_schedule,
+    shown,
+    tried,
+)
 
 Interval: TypeAlias = float | tuple[float, float]
 Profiles: TypeAlias = Sequence[str] | Mapping[str, Any]
 
-_BUDGET = Range(0, ends="(]")
 _RANGES = {
-    "peak_value": Range(0, ends="(]"),
-    "warmup_ratio": Range(0, 1, "[)"),
+    "peak_value": POSITIVE,
+    "warmup_ratio": SHARE,
     "beta": Range(-1e30, 1, "[)"),
-    "end_ratio": Range(0, 1),
+    "end_ratio": SHARE_OR_ALL,
 }
 _LOGARITHMIC = "peak_value"
 
@@ -95,7 +103,7 @@ def suggest_schedule(
         "end_ratio": _interval("end_ratio", end_ratio),
     }
     curves = _curves(profiles)
-    T = _BUDGET.single("T", T)
+    T = POSITIVE.single("T", T)
     for end in (0, 1):
         for curve in curves.values():
             tried("each schedule of the space", _schedule(curve, _end(numbers, end)), T)

@@ -1,14 +1,14 @@
 """A LambdaLR whose schedule is written in named arguments, for trainers told by a config."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from rex_core import Restarts, Schedule, bind
-from rex_core.adapting import Bound, checked_function
+from rex_core.adapting import Bound, checked_function, number
 from rex_torch.lambda_lr import lambda_lr
 
 Name = str | Mapping[str, Any] | Any
@@ -137,12 +137,8 @@ def schedule_lr(
 def _number(value: Any) -> Any:
     """A number that is written as text, and the numbers of a list; all else as it is."""
     if isinstance(value, str):
-        for kind in (int, float):
-            with suppress(ValueError):
-                return kind(value)
-    elif isinstance(value, Sequence):
-        return [*map(_number, value)]
-    return value
+        return number(value)
+    return [*map(_number, value)] if isinstance(value, Sequence) else value
 
 
 def get_rex_schedule_with_warmup(

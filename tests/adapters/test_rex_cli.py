@@ -100,6 +100,14 @@ FLAGS = [
         rc.one_cycle(max_momentum=0.9).momentum,
     ),
     (
+        "--preset falling_momentum --peak 0.1 --averaged true --part lr",
+        rc.falling_momentum(0.1, averaged=True).lr,
+    ),
+    (
+        "--preset falling_momentum --peak 0.1 --averaged False --part lr",
+        rc.falling_momentum(0.1).lr,
+    ),
+    (
         "--profile linear --cycles 3 --period-mult 2 --peak-mult 0.5",
         Restarts(Schedule("linear"), 3, period_mult=2, peak_mult=0.5),
     ),
@@ -283,6 +291,10 @@ REFUSED = [
     ("values -T 10 --warmup-ratio 0.5 --warmup-steps 2", "warmup_ratio must be 0"),
     ("values -T 10 --preset one_cycle", "part must be lr or momentum"),
     ("values -T 10 --part lr", "part must be left out"),
+    (
+        "values -T 10 --preset falling_momentum --averaged 1 --part lr",
+        "averaged must be True or False; got '1'",
+    ),
     (
         "values -T 10 --beta 0 --beta 0.1 --peak 1 --peak 2 --peak 3",
         "got 2 of beta, 3 of peak_value",

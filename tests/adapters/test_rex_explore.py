@@ -12,7 +12,7 @@ pytest.importorskip("bokeh", reason="the extra [cli] is not installed")
 
 from rex_cli.explorer import FIRST, curves, read_state
 
-from rex_core import Replan, Schedule, bind, demon, from_dict, one_cycle
+from rex_core import Replan, Schedule, bind, demon, falling_momentum, from_dict, one_cycle
 from rex_core.theory import loss_bound
 
 
@@ -36,6 +36,9 @@ def test_a_state_is_drawn():
     assert both[1].schedule == Replan(Schedule("linear"), 30, 100)
     (pair,) = curves(state({"preset": "one_cycle", "part": "momentum", "peak_value": "2"}))
     assert pair.schedule == one_cycle(2).momentum
+    row = {"preset": "falling_momentum", "averaged": "true", "part": "lr"}
+    (pair,) = curves(state(row))
+    assert pair.schedule == falling_momentum(averaged=True).lr
     (steps,) = curves(state({"profile": "step", "milestones": "0.3,0.6,-10"}))
     assert steps.schedule == Schedule(bind("step", milestones=(0.3, 0.6, -10)))
 
@@ -183,6 +186,12 @@ def test_a_preset_shows_its_own_fields(reader):
             for t in sorted({10_000 * i // 4000 for i in range(4001)})
         ]
     }
+    reader.page.get_by_label("preset").select_option("falling_momentum")
+    reader.page.get_by_label("averaged").select_option("true")
+    reader.page.wait_for_selector("text=init_value=0.01")
+    assert reader.curves()["1: falling_momentum"][0] == falling_momentum(0.1, averaged=True).lr(
+        0, 100
+    )
 
 
 def test_a_link_that_is_broken_is_said(browser, address):
