@@ -1,9 +1,10 @@
 """What a file of results says beside its numbers: the command, the machine and the versions."""
 
+import contextlib
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,25 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def append(path: Path, line: Mapping[str, Any]) -> None:
+    """Append one line of JSON, by one write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(line, ensure_ascii=False, allow_nan=False)
+    with path.open("ab", buffering=0) as file:
+        # What a killed run may have left begins the line that then cannot be read.
+        begun = file.tell() > 0 and not _ends_with_newline(path)
+        file.write(("\n" * begun + text + "\n").encode())
+
+
+def lines(path: Path, start: int = 0) -> Iterator[dict[str, Any]]:
+    """The lines of JSON after that many bytes, but none that was cut off; of no file, none."""
+    with contextlib.suppress(FileNotFoundError):
+        # A line that was cut off may end within a character.
+        for text in path.read_bytes()[start:].decode(errors="replace").split("\n"):
+            with contextlib.suppress(json.JSONDecodeError):
+                yield json.loads(text)
+
+
 def machine() -> dict[str, Any]:
     """The processor, the number of its cores, and JAX's device; nothing that names the host."""
     return {
@@ -67,3 +87,9 @@ def _processor() -> str:
         lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.processor() or platform.machine())
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"

@@ -6,7 +6,6 @@ grows, so that a run which was killed goes on where it was: lines are appended w
 in progress keeps its state beside the file, with a count of its updates for who wants to follow.
 """
 
-import contextlib
 import hashlib
 import json
 import math
@@ -83,36 +82,22 @@ def run(cell: Cell, path: Path, deadline: float = math.inf) -> None:
         append_failure(path, cell)
         return
     if line is not None:
-        append(path, line)
+        record.append(path, line)
         _saved(path, cell).unlink(missing_ok=True)
         _count(path, cell).unlink(missing_ok=True)
 
 
 def append_failure(path: Path, cell: Cell) -> None:
     """Append the line of a cell with the exception that is being handled."""
-    append(path, {"cell": asdict(cell), "error": traceback.format_exc()})
-
-
-def append(path: Path, line: Line) -> None:
-    """Append one line of JSON, by one write."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(line, ensure_ascii=False, allow_nan=False)
-    with path.open("ab", buffering=0) as file:
-        # What a killed run may have left begins the line that then cannot be read.
-        begun = file.tell() > 0 and not _ends_with_newline(path)
-        file.write(("\n" * begun + text + "\n").encode())
+    record.append(path, {"cell": asdict(cell), "error": traceback.format_exc()})
 
 
 def read(path: Path, start: int = 0) -> Iterator[Line]:
     """The lines after that many bytes of results, but none that was cut off; of no file, none."""
-    with contextlib.suppress(FileNotFoundError):
-        # A line that was cut off may end within a character.
-        for text in path.read_bytes()[start:].decode(errors="replace").split("\n"):
-            with contextlib.suppress(json.JSONDecodeError):
-                line: Line = json.loads(text)
-                fields = line["cell"].items()
-                cell: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in fields}
-                yield line | {"cell": Cell(**cell)}
+    for line in record.lines(path, start):
+        fields = line["cell"].items()
+        cell: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in fields}
+        yield line | {"cell": Cell(**cell)}
 
 
 def results(path: Path) -> dict[Cell, Line]:
@@ -134,13 +119,12 @@ def updates_done(path: Path, cell: Cell) -> int:
         return 0
 
 
-def finite(values: Any) -> Any:
-    """The numbers as lists, to 7 digits; None for NaN and infinities, which JSON has not."""
-
+def finite(values: Any, digits: int = 7) -> Any:
+    """The numbers as lists, to so many digits; None for NaN and infinities, which JSON has not."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim:
-        return [finite(value) for value in values]
-    return float(f"{values:.7g}") if np.isfinite(values) else None
+        return [finite(value, digits) for value in values]
+    return float(f"{values:.{digits}g}") if np.isfinite(values) else None
 
 
 @lru_cache(maxsize=1)
@@ -230,12 +214,6 @@ def _replace(path: Path, content: bytes) -> None:
     new = path.with_suffix(f".{os.getpid()}")
     new.write_bytes(content)
     new.replace(path)
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read() == b"\n"
 
 
 def best_rates(lines: Iterable[Line]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from benchmarks.budgeted.optimizers import OPTIMIZERS
@@ -18,6 +19,26 @@ class Model(NamedTuple):
 
     params: Params
     stats: Any = None
+
+
+def classification(network: Any) -> dict[str, Any]:
+    """The loss and the metric of a network of flax that gives logits: cross-entropy, and error."""
+
+    def logits(model: Model, x: Any) -> jax.Array:
+        found = network.apply(model.params, x)
+        assert isinstance(found, jax.Array)  # apply may return a pair, for other arguments
+        return found
+
+    def loss(model: Model, batch: Batch, key: jax.Array) -> tuple[jax.Array, None]:
+        x, y = batch
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits(model, x), y)
+        return losses.mean(), None
+
+    def error(model: Model, examples: Batch, key: jax.Array) -> jax.Array:
+        x, y = examples
+        return jnp.mean(jnp.argmax(logits(model, x), axis=-1) != y)
+
+    return {"loss": loss, "metric": error}
 
 
 def as_it_is(batch: Batch, key: jax.Array) -> Batch:

@@ -1,6 +1,5 @@
 """The report: tables and a picture, from the file of results alone."""
 
-import json
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
+from benchmarks import record
 from benchmarks.budgeted.styles import STYLES
 from benchmarks.law.plans import CANDIDATES, RULE
 from benchmarks.law.run import Key, best_peak, chosen, least, read
@@ -408,7 +408,7 @@ def _networks(found: dict[Key, Any]) -> str:
 
 
 def _machine(path: Path) -> str:
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    rows = record.lines(path)
     runs = [row for row in rows if "machine" in row]
     machines = {f"{r['machine']['cpu']}, {r['machine']['cores']} cores" for r in runs}
     versions = {f"{k} {v}" for r in runs for k, v in r["versions"].items()}

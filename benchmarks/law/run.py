@@ -6,7 +6,6 @@ many other seeds. Both choose by the validation metric, and all points are given
 peaks and the same seeds. What is in the file is not trained again.
 """
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import record
+from benchmarks.budgeted.cells import finite
 from benchmarks.budgeted.engine import Programs, programs
 from benchmarks.budgeted.optimizers import OPTIMIZERS
 from benchmarks.budgeted.settings import load
@@ -97,7 +97,7 @@ def run(
         minutes: When to begin nothing more.
     """
     deadline = time.time() + 60 * minutes
-    append(path, {"machine": record.machine(), "versions": record.versions(_PACKAGES)})
+    record.append(path, {"machine": record.machine(), "versions": record.versions(_PACKAGES)})
     for plan in plans:
         for optimizer in plan.optimizers:
             for stage, updates in product(stages, sorted(plan.budgets)):
@@ -140,7 +140,7 @@ def run(
                         },
                     }
                     if line["points"]:
-                        append(path, line)
+                        record.append(path, line)
                 seconds = time.time() - began
                 print(f"{plan.setting}, {optimizer}, {updates} updates, {stage}: ", end="")
                 print(f"{peaks.size * len(seeds)} networks in {seconds:.0f} s", flush=True)
@@ -224,43 +224,24 @@ def _ranked(validation: Any) -> Floats:
 def _result(lane: Lane, stage: Stage, validation: Floats, test: Floats) -> dict[str, Any]:
     """The means at each peak; of the fine stage, the test metric of each seed at the chosen one."""
     result: dict[str, Any] = {
-        "lowest": _short(lane.peaks[0]),
-        "step": _short(lane.peaks[1] / lane.peaks[0]),
-        "validation": _short(validation.mean(axis=0), 4),
-        "test": _short(test.mean(axis=0), 4),
+        "lowest": finite(lane.peaks[0], 5),
+        "step": finite(lane.peaks[1] / lane.peaks[0], 5),
+        "validation": finite(validation.mean(axis=0), 4),
+        "test": finite(test.mean(axis=0), 4),
     }
     if stage == "fine":
-        result["of_seeds"] = _short(test[:, chosen(result)])
+        result["of_seeds"] = finite(test[:, chosen(result)], 5)
     return result
-
-
-def _short(values: Any, digits: int = 5) -> Any:
-    """To so many digits; None for what is no number."""
-    values = np.asarray(values)
-    if values.ndim:
-        return [_short(value, digits) for value in values]
-    return float(f"{values:.{digits}g}") if np.isfinite(values) else None
-
-
-def append(path: Path, line: dict[str, Any]) -> None:
-    """Append a line of JSON, by one write."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text + "\n")
 
 
 def read(path: Path) -> dict[Key, Any]:
     """The results, with their number of seeds, by what was trained; of no file, none."""
-    if not path.exists():
-        return {}
-    rows = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     return {
         Key(
             *(row["setting"], row["optimizer"], row["momentum"], row["updates"], row["stage"]),
             point,
         ): result | {"seeds": row["seeds"]}
-        for row in rows
+        for row in record.lines(path)
         if "points" in row
         for point, result in row["points"].items()
     }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from benchmarks.theory.sweep import Floats, Sweep
 from rex_core import (
@@ -151,8 +152,8 @@ def _cost(sweep: Sweep, name: str, peak: float) -> dict[str, float]:
 
 def _with_spread(differences: Floats) -> dict[str, float]:
     """The mean over paired seeds, and twice its standard error."""
-    error = differences.std(ddof=1) / np.sqrt(len(differences))
-    return {"mean": float(differences.mean()), "twice the standard error": float(2 * error)}
+    error = float(stats.sem(differences))
+    return {"mean": float(differences.mean()), "twice the standard error": 2 * error}
 
 
 def _least_loss(sweep: Sweep, name: str) -> float:

@@ -101,7 +101,7 @@ def in_torch(size: Size, norm: Any) -> Callable[[], object]:
 
     def call() -> object:
         optimizer.zero_grad()
-        cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]
+        cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]  # Of PyTorch.
         optimizer.step()
         return model
 

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 from rex_optax import gradient_norms, record_gradient_norms
+from scipy import stats
 
 from benchmarks.budgeted.engine import programs
 from benchmarks.budgeted.optimizers import OPTIMIZERS
@@ -60,8 +61,7 @@ class Sweep:
         """
         errors = self.validation[:, :, self.place(schedule)]
         more = errors - errors[:, [self.best(schedule)]]
-        deviation = more.std(axis=0, ddof=1) / np.sqrt(len(more))
-        places = np.flatnonzero(more.mean(axis=0) <= 2 * deviation)
+        places = np.flatnonzero(more.mean(axis=0) <= 2 * stats.sem(more, axis=0))
         return self.peaks[places[0]], self.peaks[places[-1]]
 
     def place(self, schedule: str) -> int:

@@ -186,6 +186,15 @@ def test_what_is_done_is_not_trained_again(trained: Path, tmp_path: Path) -> Non
     assert read(path) == read(trained)
 
 
+def test_a_line_that_was_cut_off_is_left_out(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "law.jsonl"
+    path.write_bytes(trained.read_bytes() + b'{"setting": "dig')
+    assert read(path) == read(trained)
+    assert run([PLAN], path, candidates=[RULE_POINT])  # It appends what it runs on.
+    assert read(path) == read(trained)
+    assert "machine" in json.loads(path.read_text("utf-8").splitlines()[-1])
+
+
 def test_a_deadline_begins_nothing(tmp_path: Path) -> None:
     path = tmp_path / "law.jsonl"
     assert not run([PLAN], path, candidates=(), minutes=0)

@@ -6,11 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from benchmarks.budgeted.setting import Batch, Model, Setting
+from benchmarks.budgeted.setting import Model, Setting, classification
 
 
 class Network(nn.Module):
@@ -32,28 +31,13 @@ def digits(dtype: Any = jnp.float32) -> Setting:
     x, x_valid, y, y_valid = train_test_split(x, y, test_size=2 / 7, stratify=y, random_state=0)
     network = Network(dtype)
 
-    def logits(model: Model, x: Any) -> jax.Array:
-        logits = network.apply(model.params, x)
-        assert isinstance(logits, jax.Array)  # apply may return a pair, for other arguments
-        return logits
-
-    def loss(model: Model, batch: Batch, key: jax.Array) -> tuple[jax.Array, None]:
-        x, y = batch
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits(model, x), y)
-        return losses.mean(), None
-
-    def error(model: Model, examples: Batch, key: jax.Array) -> jax.Array:
-        x, y = examples
-        return jnp.mean(jnp.argmax(logits(model, x), axis=-1) != y)
-
     return Setting(
         name="scikit-learn digits",
         train=(x, y),
         validation=(x_valid, y_valid),
         test=(x_test, y_test),
         init=lambda key: Model(network.init(key, x[:1])),
-        loss=loss,
-        metric=error,
+        **classification(network),
         batch_size=32,
         epochs=50,
         rates={"SGDM": (3, 1, 0.3, 0.1, 0.03, 0.01), "Adam": (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)},

@@ -1,15 +1,11 @@
 """Scikit-learn's two moons with noise, two numbers to one of two classes, and a small network."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from sklearn.datasets import make_moons
 
-from benchmarks.budgeted.setting import Batch, Model, Setting
+from benchmarks.budgeted.setting import Model, Setting, classification
 
 
 class Network(nn.Module):
@@ -31,28 +27,13 @@ def moons() -> Setting:
     )
     network = Network()
 
-    def logits(model: Model, x: Any) -> jax.Array:
-        outputs: Any = network.apply(model.params, x)
-        found: jax.Array = outputs
-        return found
-
-    def loss(model: Model, batch: Batch, key: jax.Array) -> tuple[jax.Array, None]:
-        x, y = batch
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits(model, x), y)
-        return losses.mean(), None
-
-    def error(model: Model, examples: Batch, key: jax.Array) -> jax.Array:
-        x, y = examples
-        return jnp.mean(jnp.argmax(logits(model, x), axis=-1) != y)
-
     return Setting(
         name="two moons",
         train=train,
         validation=validation,
         test=test,
         init=lambda key: Model(network.init(key, points[:1])),
-        loss=loss,
-        metric=error,
+        **classification(network),
         batch_size=16,
         epochs=32,
         rates={"SGDM": (3, 1, 0.3, 0.1, 0.03, 0.01), "Adam": (0.3, 0.1, 0.03, 0.01, 0.003, 0.001)},
