@@ -310,22 +310,28 @@ def test_torch_with_a_grad_scaler(fused, unscale):
     np.testing.assert_allclose(record.numpy(), expected, rtol=1e-5)
 
 
+def closure_of(model, optimizer, batch, norms):
+    """A closure that computes the gradient of a batch, and puts its norm into a list."""
+
+    def closure():
+        optimizer.zero_grad()
+        images, labels = batch
+        loss = cross_entropy(model(images), labels)
+        loss.backward()
+        norms.append(norm_of(grads(model), "l2"))
+        return loss
+
+    return closure
+
+
 def test_torch_with_a_closure():
     """The gradient that the closure computes, and not the one of the step before."""
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     record = GradientNorms(optimizer, T)
     expected = []
-
-    def closure():
-        optimizer.zero_grad()
-        loss = cross_entropy(model(images), labels)
-        loss.backward()
-        expected.append(norm_of(grads(model), "l2"))
-        return loss
-
     for t in range(4):
-        images, labels = torch_batch(t)
+        closure = closure_of(model, optimizer, torch_batch(t), expected)
         loss = optimizer.step(closure) if t % 2 else optimizer.step(closure=closure)
         assert loss > 0
     assert len(expected) == 4
@@ -337,15 +343,7 @@ def test_torch_lbfgs_calls_its_closure_often():
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
     record = GradientNorms(optimizer, T)
     seen = []
-
-    def closure():
-        optimizer.zero_grad()
-        loss = cross_entropy(model(images), labels)
-        loss.backward()
-        seen.append(norm_of(grads(model), "l2"))
-        return loss
-
-    images, labels = torch_batch(0)
+    closure = closure_of(model, optimizer, torch_batch(0), seen)
     optimizer.step(closure)
     calls = len(seen)
     optimizer.step(closure)
