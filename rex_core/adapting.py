@@ -26,7 +26,7 @@ from rex_core.functions import FUNCTIONS, PRESETS, PROFILES, Bound, Function, ta
 from rex_core.moment import Moment, clamp, less, minus, where
 from rex_core.presets import Pair
 from rex_core.progress import product, unify
-from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, SHARE_OR_ALL, Range
+from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, SHARE_OR_ALL, Range, check_truth
 from rex_core.replan import Place, Replan, phase_places, stretched
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
@@ -52,6 +52,7 @@ __all__ = [
     "Range",
     "Real",
     "Value",
+    "check_truth",
     "checked_count",
     "checked_function",
     "checked_norm",

@@ -8,7 +8,7 @@ from typing import Any
 
 from rex_core.arrays import shown
 from rex_core.boundary import meant
-from rex_core.ranges import COUNT, NOT_NEGATIVE, POSITIVE
+from rex_core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, check_truth
 
 # What is divided, by what, for each unit of a budget.
 _SIZES = {
@@ -98,8 +98,7 @@ def total_steps(
         if needed is (value is None):
             verb = "given" if needed else "left out"
             raise ValueError(f"{name} must be {verb} with {unit}; got {shown(value)}")
-    if not isinstance(drop_last, bool):
-        raise ValueError(f"drop_last must be True or False; got {shown(drop_last)}")
+    check_truth("drop_last", drop_last)
     accumulation = COUNT.count("accumulation", accumulation)
     world_size = COUNT.count("world_size", world_size)
     if unit == "tokens":

@@ -21,7 +21,7 @@ from rex_core.boundary import Boundary, Milestone, Milestones, meant, places
 from rex_core.functions import Function, Timed, taking_moments
 from rex_core.moment import as_float, clamp, last_step, minus, where
 from rex_core.progress import unify
-from rex_core.ranges import ANY, Range
+from rex_core.ranges import ANY, Range, check_truth
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
 
@@ -79,8 +79,7 @@ class Join(Timed, kind=True):
                 f"milestones must be {len(functions) - 1}, one less than schedules, and shares of "
                 f"the budget in (0, 1); got {shown(milestones)}"
             )
-        if not isinstance(local, bool):
-            raise ValueError(f"local must be True or False; got {shown(local)}")
+        check_truth("local", local)
         self._set(schedules=functions, milestones=Milestones().stored(milestones), local=local)
 
     def _derive(self) -> None:

@@ -19,7 +19,7 @@ from rex_core.profiles import (
     rex,
     step,
 )
-from rex_core.ranges import ANY, POSITIVE, SHARE, Range
+from rex_core.ranges import ANY, POSITIVE, SHARE, Range, check_truth
 from rex_core.schedule import Schedule
 from rex_core.values import Value
 
@@ -157,8 +157,7 @@ def falling_momentum(
     """
     SHARE.check("momentum", momentum)
     ANY.check("peak_value", peak_value)
-    if not isinstance(averaged, bool):
-        raise ValueError(f"averaged must be True or False; got {shown(averaged)}")
+    check_truth("averaged", averaged)
     lr: Schedule | Product = Schedule(
         bind(rex, beta=beta),
         peak_value=peak_value,

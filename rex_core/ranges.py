@@ -139,6 +139,12 @@ class Range:
         return f"an integer {within}" if self.integers else within
 
 
+def check_truth(name: str, value: Any) -> None:
+    """Raise the ValueError of an argument that is neither True nor False, as "False" is not."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False; got {shown(value)}")
+
+
 ANY = Range()
 POSITIVE = Range(0, ends="(]")
 NOT_NEGATIVE = Range(0)

@@ -22,7 +22,7 @@ from rex_core.compose import Clamp
 from rex_core.functions import Function, Timed, taking_moments
 from rex_core.moment import Moment, Time, as_float, clamp, last_step, less, minus, parts, where
 from rex_core.progress import product, unify
-from rex_core.ranges import NOT_NEGATIVE, POSITIVE
+from rex_core.ranges import NOT_NEGATIVE, POSITIVE, check_truth
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
 from rex_core.values import Value, inner
@@ -84,8 +84,7 @@ class Replan(Timed, kind=True):
         start, end = concrete(t0), concrete(T0)
         if start is not None and end is not None and not everywhere(start < end):
             raise ValueError(f"t0 must be below T0 = {shown(T0)}; got {shown(t0)}")
-        if not isinstance(decay_now, bool):
-            raise ValueError(f"decay_now must be True or False; got {shown(decay_now)}")
+        check_truth("decay_now", decay_now)
         t0, T0 = whole_steps(t0), whole_steps(T0)
         self._set(schedule=schedule, t0=t0, T0=T0, decay_now=decay_now)
         if decay_now and start is not None and end is not None:

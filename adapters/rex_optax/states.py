@@ -15,6 +15,7 @@ from rex_core.adapting import (
     STEPS,
     Moment,
     Range,
+    check_truth,
     clamp,
     concrete,
     everywhere,
@@ -88,8 +89,7 @@ def replan(opt_state: Any, total_steps: Any, *, t: Any = None, decay_now: bool =
     STEPS.check("total_steps", total_steps)
     if t is not None:
         _COUNT.check("t", t)
-    if not isinstance(decay_now, bool):
-        raise ValueError(f"decay_now must be True or False; got {shown(decay_now)}")
+    check_truth("decay_now", decay_now)
     total_steps = number(total_steps)  # One array in several states would be donated twice.
     values = {}
     for path, state in _budgeted(opt_state, "opt_state").items():

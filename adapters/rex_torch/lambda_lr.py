@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from rex_core import WallClock
 from rex_core.adapting import (
+    check_truth,
     checked_count,
     checked_value,
     concrete,
@@ -105,8 +106,7 @@ def lambda_lr(
     >>> scheduler = lambda_lr(optimizer, Schedule(warmup_ratio=0.05), total_steps=1000)
     """
     check_optimizer(optimizer)
-    if not isinstance(absolute, bool):
-        raise ValueError(f"absolute must be True or False; got {shown(absolute)}")
+    check_truth("absolute", absolute)
     budget = checked_budget(total_steps)
     check_setting("lr", optimizer)
     schedules = per_group("schedule", schedule, optimizer, budget, "lr")

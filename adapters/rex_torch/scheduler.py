@@ -132,8 +132,8 @@ class GroupScheduler(LRScheduler):
     def step(self, epoch: float | None = None) -> None:
         """Set the values for the next update, or for any other.
 
-        A value that is not what this scheduler has set last is overwritten, with a warning, once
-        for each: a second scheduler, as ReduceLROnPlateau, has no effect beside this one.
+        A value that another has set is overwritten, with one warning for each setting and group. A
+        second scheduler, as ReduceLROnPlateau, has no effect beside this one.
 
         Args:
             epoch: The number of updates before it, >= 0; one more than now by default. It may lie
