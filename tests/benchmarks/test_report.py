@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks import record
 from benchmarks.budgeted import paper
-from benchmarks.budgeted.cells import Cell, append, finite, results
+from benchmarks.budgeted.cells import Cell, finite, results
 from benchmarks.budgeted.report import (
     IN_PAPER,
     average_ranks,
@@ -49,17 +50,17 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "fixed.jsonl"
     for rate in (0.01, 0.003):
         tuning = replace(VAE, purpose="tune", percent=1.0, rates=(rate,) * 3, seeds=(1000, 1001))
-        append(path, line(tuning, NUMBERS))
-    append(path, line(VAE, NUMBERS))
-    append(path, {"cell": asdict(replace(VAE, percent=50.0)), "error": "no memory"})
+        record.append(path, line(tuning, NUMBERS))
+    record.append(path, line(VAE, NUMBERS))
+    record.append(path, {"cell": asdict(replace(VAE, percent=50.0)), "error": "no memory"})
     every = replace(VAE, percent=10.0, schedules=IN_PAPER, rates=(0.003,) * 8)
-    append(path, line(every, [[1.0, 2, 3, 4, 5, 6, 7, 8], [1.0, 2, 3, 4, 5, 6, 7, 8]]))
+    record.append(path, line(every, [[1.0, 2, 3, 4, 5, 6, 7, 8], [1.0, 2, 3, 4, 5, 6, 7, 8]]))
     more = replace(every, percent=25.0)
-    append(path, line(more, [[3.0, 2, 1, 4, 5, 6, 7, 7], [3.0, 2, 1, 4, 5, 6, 7, 7]]))
+    record.append(path, line(more, [[3.0, 2, 1, 4, 5, 6, 7, 7], [3.0, 2, 1, 4, 5, 6, 7, 7]]))
     resnet = replace(VAE, setting="resnet20_cifar10", optimizer="SGDM", seeds=(0,))
     names = "REX × every iteration", "step × 50-75"
     sampled = replace(resnet, schedules=names, rates=(0.3, 0.1))
-    append(path, line(sampled, [[0.12, 0.15]], "error"))
+    record.append(path, line(sampled, [[0.12, 0.15]], "error"))
     return path
 
 
@@ -142,7 +143,7 @@ def test_equal_errors_are_equal_however_they_were_summed(path: Path) -> None:
 
 def test_the_result_of_most_seeds_counts(path: Path) -> None:
     few = replace(VAE, percent=10.0, schedules=("REX",), rates=(0.1,), seeds=(5,))
-    append(path, line(few, [[0.5]]))
+    record.append(path, line(few, [[0.5]]))
     rows = comparisons(results(path).values())
     (rex,) = (row for row in rows if row.schedule == "REX" and row.cell.percent == 10)
     assert rex.values == (1, 1)

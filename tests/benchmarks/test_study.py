@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import record
 from benchmarks.budgeted import cells, settings
 from benchmarks.budgeted.cells import Cell, best_rates, failures, results
 from benchmarks.budgeted.engine import programs
@@ -324,7 +325,7 @@ def test_lines_that_are_not_whole_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     assert list(cells.read(path)) == []
     path.write_bytes('{"cell": {"schedules": ["REX, β'.encode()[:-1])
-    cells.append(path, {"cell": asdict(cell()), "error": "none"})
+    record.append(path, {"cell": asdict(cell()), "error": "none"})
     assert [line["cell"] for line in cells.read(path)] == [cell()]
     assert path.read_bytes().count(b"\n") == 2
 
