@@ -58,7 +58,7 @@ def programs(setting: Setting, optimizer: Optimizer, rules: Sequence[Rule]) -> P
     watched = [(i, rule.plateau) for i, rule in enumerate(rules) if rule.plateau is not None]
 
     def chain(rate: Any, momentum: Any) -> optax.GradientTransformationExtraArgs:
-        links = optimizer(rate, momentum), setting.finish
+        links = optimizer.update(rate, momentum), setting.finish
         return optax.with_extra_args_support(optax.chain(*links))
 
     def each_lane(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,9 +97,12 @@ def programs(setting: Setting, optimizer: Optimizer, rules: Sequence[Rule]) -> P
         means: jax.Array = _spread(of, 1)(chunks, keys)
         return means.mean()
 
-    def metrics(model: Model, examples: Batch) -> jax.Array:
-        of_seed = each_lane(lambda model: metric(model, examples))
-        values: jax.Array = each_seed(of_seed)(model)
+    def metrics(model: Model, trace: Any, examples: Batch) -> jax.Array:
+        def of_lane(model: Model, trace: Any) -> jax.Array:
+            measured = optimizer.measured(trace[0], model.params)
+            return metric(Model(measured, model.stats), examples)
+
+        values: jax.Array = each_seed(each_lane(of_lane))(model, trace)
         return values
 
     def shuffled(key: jax.Array, epoch: jax.Array) -> jax.Array:
@@ -140,12 +143,14 @@ def programs(setting: Setting, optimizer: Optimizer, rules: Sequence[Rule]) -> P
 
         def look() -> tuple[PlateauState, ...]:
             return tuple(
-                plateau.update(state, metrics(of_rule(i), validation))
+                plateau.update(state, metrics(*of_rule(i), validation))
                 for (i, plateau), state in zip(watched, plateaus, strict=True)
             )
 
-        def of_rule(i: int) -> Model:
-            lanes: Model = jax.tree.map(lambda leaf: leaf[:, i :: rates.shape[1]], model)
+        def of_rule(i: int) -> tuple[Model, Any]:
+            lanes: tuple[Model, Any] = jax.tree.map(
+                lambda leaf: leaf[:, i :: rates.shape[1]], (model, trace)
+            )
             return lanes
 
         if watched:
@@ -183,14 +188,14 @@ def programs(setting: Setting, optimizer: Optimizer, rules: Sequence[Rule]) -> P
         return State(*jax.lax.fori_loop(state.t, until, body, state))
 
     @jax.jit
-    def measure(examples: Batch, model: Model, rates: jax.Array) -> jax.Array:
-        return metrics(model, examples).reshape(-1, *rates.shape)
+    def measure(examples: Batch, model: Model, trace: Any, rates: jax.Array) -> jax.Array:
+        return metrics(model, trace, examples).reshape(-1, *rates.shape)
 
     return Programs(
         lambda seeds, rates: start(jnp.asarray(seeds), jnp.asarray(rates, jnp.float32)),
         partial(advance, train, validation),
-        lambda state: measure(validation, state.model, state.rates),
-        lambda state: measure(test, state.model, state.rates),
+        lambda state: measure(validation, state.model, state.trace, state.rates),
+        lambda state: measure(test, state.model, state.trace, state.rates),
     )
 
 

@@ -1,7 +1,7 @@
 """What is run on which setting, and which points the fine pass compares with the rivals."""
 
 from benchmarks.law.run import Plan
-from benchmarks.law.space import RIVALS, Point
+from benchmarks.law.space import FAMILY, OTHERS, RIVALS, Point
 
 # The preset falling_momentum, as it is proposed for each family of optimizers.
 RULE = {
@@ -27,7 +27,14 @@ CANDIDATES: tuple[Point, ...] = (
 
 # For long budgets and large settings, where all of the space would take too many hours.
 _RIVALS = tuple(point for rival in RIVALS.values() for point in rival)
-_FEW = (*_RIVALS, *CANDIDATES)
+_FEW = (*_RIVALS, *(point for other in OTHERS.values() for point in other), *CANDIDATES, *FAMILY)
+
+# Optimizers that compete with schedules. Schedule-Free has a constant rate after its warmup.
+PEERS = {
+    "Schedule-Free SGD": OTHERS["no schedule"],
+    "Schedule-Free Adam": OTHERS["no schedule"],
+    "Prodigy": (*OTHERS["no schedule"], *RIVALS["linear"], *RIVALS["cosine"]),
+}
 
 _SGDM = {0.0: 0.08, 0.9: 0.04, 0.95: 0.04}
 _ADAM = {0.9: 0.004}
@@ -51,6 +58,22 @@ PLANS: tuple[Plan, ...] = (
         peaks=7,
         seeds={"coarse": 8, "fine": 100},
         points=(*_RIVALS, RULE["SGD"], *CANDIDATES[3:5], Point("rex μ", momentum="demon")),
+    ),
+    *(
+        Plan(
+            setting,
+            {peer: {0.9: lowest}},
+            (10, 20, 40, 80, 160, 320),
+            peaks=7,
+            seeds={"coarse": 8, "fine": 100},
+            points=PEERS[peer],
+        )
+        for setting in ("digits", "moons")
+        for peer, lowest in (
+            ("Schedule-Free SGD", 0.16),
+            ("Schedule-Free Adam", 0.004),
+            ("Prodigy", 1.0),
+        )
     ),
     Plan(
         "vae_mnist",

@@ -85,9 +85,9 @@ def difference(cell: dict[str, Any], point: str, other: str) -> Difference:
 
 
 def rival(cell: dict[str, Any], name: str) -> str:
-    """The rival's point in a cell: the warmup that did best in the coarse pass, with it."""
-    (point,) = (str(point) for point in RIVALS[name] if str(point) in cell)
-    return point
+    """The rival's point in a cell: of those that are there, the one of least validation metric."""
+    points = (str(point) for point in RIVALS[name] if str(point) in cell)
+    return min(points, key=lambda point: least(cell[point]))
 
 
 def scoreboard(fine: Results, points: Sequence[Point] = CANDIDATES) -> Table:

@@ -1,9 +1,9 @@
 """Train the points of the space: peaks coarsely, then finely, and append lines of results.
 
-First every point at peaks in steps of 2, on a few seeds. Then a short list (each rival with the
-warmup that did best, and the candidates) at five peaks in steps of √2 around the best of each, on
-many other seeds. Both choose by the validation metric, and all points are given the same number of
-peaks and the same seeds. What is in the file is not trained again.
+First every point at peaks in steps of 2, on a few seeds. Then a short list at five peaks in steps
+of √2 around the best of each, on many other seeds: each rival with the warmup that did best, the
+candidates, and REX with several β. Both choose by the validation metric, and all points are given
+the same number of peaks and the same seeds. What is in the file is not trained again.
 """
 
 import time
@@ -21,7 +21,7 @@ from benchmarks.budgeted.cells import finite
 from benchmarks.budgeted.engine import Programs, programs
 from benchmarks.budgeted.optimizers import OPTIMIZERS
 from benchmarks.budgeted.settings import load
-from benchmarks.law.space import RIVALS, Point, space, stacked
+from benchmarks.law.space import FAMILY, OTHERS, RIVALS, Point, space, stacked
 
 Floats = NDArray[np.floating]
 Stage = Literal["coarse", "fine"]
@@ -192,13 +192,16 @@ def _lanes(
 
 
 def short_list(coarse: dict[Point, Any], candidates: Sequence[Point]) -> list[Point]:
-    """Each rival with the warmup of least validation metric, and the candidates that are there."""
+    """What the fine pass trains, out of the points of the coarse one.
+
+    These are each rival with the warmup of least validation metric, the candidates, and the family.
+    """
     best = [
         min((p for p in rival if p in coarse), key=lambda p: least(coarse[p]))
-        for rival in RIVALS.values()
+        for rival in (RIVALS | OTHERS).values()
         if any(p in coarse for p in rival)
     ]
-    return list(dict.fromkeys([*best, *(p for p in candidates if p in coarse)]))
+    return list(dict.fromkeys([*best, *(p for p in (*candidates, *FAMILY) if p in coarse)]))
 
 
 def least(result: Any) -> float:

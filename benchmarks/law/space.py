@@ -10,7 +10,17 @@ import rex_optax  # noqa: F401  schedules as pytrees
 from numpy.typing import NDArray
 
 from benchmarks.budgeted.schedules import Rule
-from rex_core import Product, Schedule, bind, constant, cosine, linear, one_cycle, rex
+from rex_core import (
+    Product,
+    Schedule,
+    bind,
+    constant,
+    cosine,
+    linear,
+    one_cycle,
+    one_minus_sqrt,
+    rex,
+)
 
 START = 0.1  # of the peak: where every warmup begins, as OneCycle's does
 # How many times 1 / (1 − μ) updates the momentum falls to 0, at most all of them.
@@ -19,14 +29,18 @@ DEMONS = {"late demon": 2.5, "matched": 2.5, "demon": math.inf}
 # Effective rates are kept where the momentum is a sum of gradients, SGD's.
 KEPT = {"to 0, kept": math.inf}
 
+_PROFILES = {"constant": constant, "cosine": cosine, "1 − √": one_minus_sqrt}
+
 
 @dataclass(frozen=True)
 class Point:
     """A schedule of the rate and one of the momentum, whose peak and μ are still open.
 
     Args:
-        fall: "rex", "cosine", "one cycle", or "rex μ": REX whose β is the momentum μ.
+        fall: "rex", "cosine", "1 − √", "constant", "one cycle", or "rex μ": REX whose β is the
+            momentum μ.
         beta: REX's β, where 0 is linear.
+        end: The share of the peak that the rate ends at.
         hold: The share of T that the rate stays at its peak after the warmup.
         warmup: The share of T that the rate rises, from a tenth of the peak.
         momentum: How the momentum μ moves. "constant": it stays at μ. "landing", "long landing",
@@ -41,6 +55,7 @@ class Point:
 
     fall: str = "rex"
     beta: float = 0.0
+    end: float = 0.0
     hold: float = 0.0
     warmup: float = 0.0
     momentum: str = "constant"
@@ -54,6 +69,7 @@ class Point:
         fall = {0.0: "linear", 0.5: "REX"}.get(self.beta, f"REX β {self.beta:g}")
         names = {"rex": fall, "rex μ": "REX β μ", "one cycle": "OneCycle"}
         parts = [names.get(self.fall, self.fall)]
+        parts += [f"ends at {self.end:g}"] * (self.end > 0)
         parts += [f"hold {self.hold:g}"] * (self.hold > 0)
         parts += [self.momentum] * (self.momentum != "constant" and self.fall != "one cycle")
         parts += [f"warmup {self.warmup:g}"] * (self.warmup > 0)
@@ -67,8 +83,9 @@ class Point:
             return Rule(*pair)
         beta = momentum if self.fall == "rex μ" else self.beta
         rate: Schedule | Product = Schedule(
-            cosine if self.fall == "cosine" else bind(rex, beta=beta),
+            _PROFILES.get(self.fall, bind(rex, beta=beta)),
             init_value=START,
+            end_value=self.end,
             warmup_ratio=self.warmup,
             hold_ratio=self.hold,
         )
@@ -104,14 +121,24 @@ RIVALS: dict[str, tuple[Point, ...]] = {
     "OneCycle": tuple(Point("one cycle", warmup=w) for w in (0.3, 0.5)),
 }
 
+# What else people use.
+OTHERS: dict[str, tuple[Point, ...]] = {
+    "no schedule": tuple(Point("constant", warmup=w) for w in WARMUPS),
+    "linear to a tenth": tuple(Point(end=0.1, warmup=w) for w in WARMUPS),
+    "warmup-stable-decay": tuple(Point("1 − √", hold=0.8 - w, warmup=w) for w in WARMUPS),
+}
+
+# REX from a fast fall to a late one, with nothing else.
+FAMILY = tuple(Point(beta=b) for b in (-1.5, 0.0, 0.5, 0.85, 0.95))
+
 _BETAS = 0.0, 0.5, 0.85
 
 
 def space(momentum: float, optimizer: str) -> tuple[Point, ...]:
     """All points for one optimizer; without momentum there is none to move."""
-    points = [point for rival in RIVALS.values() for point in rival]
+    points = [point for of in (RIVALS | OTHERS).values() for point in of]
     for warmup in WARMUPS:
-        points += [Point(beta=b, warmup=warmup) for b in (-1.5, *_BETAS, 0.95)]
+        points += [replace(point, warmup=warmup) for point in FAMILY]
         points += [Point(hold=0.75 * (1 - warmup), warmup=warmup)]
         if momentum > 0:
             kinds = [*LANDINGS, "late demon", "demon"]

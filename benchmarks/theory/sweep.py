@@ -13,7 +13,7 @@ from rex_optax import gradient_norms, record_gradient_norms
 from scipy import stats
 
 from benchmarks.budgeted.engine import programs
-from benchmarks.budgeted.optimizers import OPTIMIZERS
+from benchmarks.budgeted.optimizers import OPTIMIZERS, Optimizer
 from benchmarks.budgeted.schedules import Rule
 from benchmarks.budgeted.setting import Setting
 from rex_core import Schedule
@@ -86,11 +86,11 @@ def sweep(
 
     def recording(rate: Any, momentum: Any) -> optax.GradientTransformation:
         return optax.chain(
-            record_gradient_norms(T, norm=norm), OPTIMIZERS[optimizer](rate, momentum)
+            record_gradient_norms(T, norm=norm), OPTIMIZERS[optimizer].update(rate, momentum)
         )
 
     rules = [Rule(schedule) for schedule in schedules.values()]
-    start, advance, validation, test = programs(setting, recording, rules)
+    start, advance, validation, test = programs(setting, Optimizer(recording), rules)
     grid = np.repeat(np.reshape(peaks, (-1, 1)), len(schedules), axis=1)
     first = start(np.arange(seeds), grid)
     begin = jax.tree.map(jnp.copy, first.model.params)  # The other is given away.

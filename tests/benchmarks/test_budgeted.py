@@ -64,6 +64,14 @@ class Lanes:
         return np.array([self.programs.validation(state), self.programs.test(state)])
 
 
+@pytest.mark.parametrize("T", [1, 7])
+def test_schedule_free_is_measured_at_its_average(T: int) -> None:
+    lanes = programs(slope(), OPTIMIZERS["Schedule-Free SGD"], [Rule(Schedule(constant))])
+    state = lanes.advance(lanes.start([0], [[0.5]]), T, T)
+    # The fast weights are at -0.5, -1, ..., and their mean counts.
+    np.testing.assert_allclose(lanes.test(state), -0.5 * (T + 1) / 2, rtol=1e-6)
+
+
 @pytest.mark.parametrize("T", [1, 2, 7, 40])
 def test_program_applies_the_rates_and_momenta_of_rex_core(T: int) -> None:
     rates = (0.5, 0.1)

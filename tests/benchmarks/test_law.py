@@ -13,10 +13,10 @@ from benchmarks.budgeted.optimizers import OPTIMIZERS
 from benchmarks.budgeted.settings.digits import digits
 from benchmarks.law.plans import CANDIDATES, PLANS, RULE
 from benchmarks.law.report import Cell, by_cell, difference, report, scoreboard, tuned_momentum
-from benchmarks.law.run import Key, Plan, best_peak, read, run, short_list
-from benchmarks.law.space import RIVALS, Point, space, stacked
+from benchmarks.law.run import Key, Plan, best_peak, least, read, run, short_list
+from benchmarks.law.space import FAMILY, OTHERS, RIVALS, Point, space, stacked
 from benchmarks.law.statistics import holm, paired
-from rex_core import falling_momentum
+from rex_core import falling_momentum, warmup_stable_decay
 
 RULE_POINT = RULE["SGD"]
 SGDM = (*(point for rival in RIVALS.values() for point in rival), RULE_POINT)
@@ -117,6 +117,16 @@ def test_the_rule_is_the_preset() -> None:
                 assert rule(t, 70) == pytest.approx(schedule(t, 70), rel=1e-14)
 
 
+def test_what_else_people_use_is_what_it_is_called() -> None:
+    flat, tenth, stable = (points[1].rule(0.9, 100).rate for points in OTHERS.values())
+    preset = warmup_stable_decay(warmup_ratio=0.1, decay_ratio=0.2)
+    for t in range(101):
+        rise = min(1, 0.1 + 0.9 * t / 10)
+        assert flat(t, 100) == pytest.approx(rise)
+        assert tenth(t, 100) == pytest.approx(min(rise, 0.1 + 0.9 * (100 - t) / 90))
+        assert stable(t, 100) == pytest.approx(rise if t < 10 else preset(t, 100))
+
+
 def test_the_momentum_falls_when_and_as_far_as_it_is_named() -> None:
     T = 1000
     for name, steps in (("landing", 25), ("long landing", 100), ("to 0", 1000)):
@@ -151,15 +161,17 @@ def test_results_have_all_points_and_the_short_list(trained: Path) -> None:
         fine = {k.point: v for k, v in found.items() if k[3:5] == (updates, "fine")}
         listed = short_list(coarse, [RULE_POINT])
         assert set(fine) == set(map(str, listed))
-        assert len(listed) == len(RIVALS) + 1
+        family = {point for point in FAMILY if point in coarse}
+        best = {min(rival, key=lambda p: least(coarse[p])) for rival in RIVALS.values()}
+        assert {*listed} == {*best, *family, RULE_POINT}
         for point in listed:
             result = fine[str(point)]
             assert len(result["of_seeds"]) == 3
             assert result["step"] == pytest.approx(2**0.5, rel=1e-4)
             # The five peaks are around the best of the coarse pass.
             assert result["lowest"] * 2 == pytest.approx(best_peak(coarse[point]), rel=1e-4)
-            best = int(np.argmin(result["validation"]))
-            assert np.mean(result["of_seeds"]) == pytest.approx(result["test"][best], rel=2e-4)
+            at = int(np.argmin(result["validation"]))
+            assert np.mean(result["of_seeds"]) == pytest.approx(result["test"][at], rel=2e-4)
 
 
 def test_results_are_those_of_the_engine(trained: Path) -> None:
