@@ -11,11 +11,13 @@ from scipy import stats
 from benchmarks.budgeted.engine import programs
 from benchmarks.budgeted.optimizers import OPTIMIZERS
 from benchmarks.budgeted.settings.digits import digits
-from benchmarks.law.plans import CANDIDATES, PLANS, RULE
-from benchmarks.law.report import Cell, by_cell, difference, report, scoreboard, tuned_momentum
+from benchmarks.law.plans import CANDIDATES, PEERS, PLANS, RULE
+from benchmarks.law.report import report
+from benchmarks.law.results import Cell, difference
 from benchmarks.law.run import Key, Plan, best_peak, least, read, run, short_list
 from benchmarks.law.space import FAMILY, OTHERS, RIVALS, Point, space, stacked
 from benchmarks.law.statistics import holm, paired
+from benchmarks.law.tables import betas, by_cell, others, peers, scoreboard, tuned_momentum
 from rex_core import falling_momentum, warmup_stable_decay
 
 RULE_POINT = RULE["SGD"]
@@ -222,12 +224,13 @@ def test_the_report_says_what_the_results_are(trained: Path, tmp_path: Path) -> 
     path = tmp_path / "law.jsonl"
     path.write_bytes(trained.read_bytes())
     page = report(path)
-    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("law.png", "law_betas.png"):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     text = page.read_text(encoding="utf-8")
     found = read(path)
     for updates in PLAN.budgets:
         of = {k.point: v for k, v in found.items() if k[3:5] == (updates, "fine")}
-        (linear,) = (of[str(point)] for point in RIVALS["linear"] if str(point) in of)
+        linear = min((of[str(p)] for p in RIVALS["linear"] if str(p) in of), key=least)
         baseline = np.array(linear["of_seeds"])
         rule = np.array(of[str(RULE_POINT)]["of_seeds"])
         mean = 100 * (rule - baseline).mean() / baseline.mean()
@@ -266,11 +269,53 @@ def test_the_scoreboard_counts_what_intervals_leave_out() -> None:
     assert rule[1:] == high[1:]
     assert rule[1].endswith("2 (2) better, 1 (1) worse of 3")
     assert rule[4].endswith("3 (3) better, 0 (0) worse of 3")
-    found = difference(better, str(RULE_POINT), "linear")
+    found = difference(better[str(RULE_POINT)], better["linear"])
     assert found.mean == pytest.approx(-10, abs=1)
     assert found.low < found.mean < found.high < 0
     (row,) = [row for row in by_cell(cells) if row[:2] == ["moons, SGDM 0.9", "10"]]
     assert row[-1].startswith("**+")
+
+
+def test_what_else_people_use_is_compared_with_its_best_warmup() -> None:
+    names = {"1 − √, hold 0.8": 0.01, "1 − √, hold 0.7, warmup 0.1": -0.01}
+    cells = {
+        Cell("digits", "SGDM", 0.9, 10): fine_results(
+            linear=0.0, cosine=0.01, rex=0.02, rule=-0.02, **names
+        )
+    }
+    head, *rows = others(cells)
+    table = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+    assert not table["no schedule"]["against linear"]
+    row = table["warmup-stable-decay"]
+    assert float(row["against linear"].split()[0]) == pytest.approx(-5, abs=0.5)
+    assert "1 (1) worse of 1" in row["against the rule"]
+
+
+def test_peers_are_paired_with_the_schedules_of_their_family() -> None:
+    sgd, adam = (Cell("digits", name, 0.9, 10) for name in ("SGDM", "Adam"))
+    adams_rule = {str(RULE["Adam"]): fine_results(rule=-0.04)[str(RULE_POINT)]}
+    fine = {
+        sgd: fine_results(linear=0.0, rule=-0.02),
+        adam: fine_results(linear=0.02) | adams_rule,
+    }
+    found = {
+        sgd._replace(optimizer="Schedule-Free SGD"): fine_results(constant=-0.01),
+        sgd._replace(optimizer="Schedule-Free Adam"): fine_results(constant=-0.03),
+    }
+    rows = {row[0]: row for row in peers(found, fine)[1:] if row[1] == "digits"}
+    for peer, against in (("SGD", (-5, 5.6)), ("Adam", (-22.7, 6.3))):
+        differences = [
+            float(text.strip("*").split()[0]) for text in rows[f"Schedule-Free {peer}"][4:]
+        ]
+        assert differences == pytest.approx(against, abs=0.5)
+
+
+def test_the_best_beta_has_a_range() -> None:
+    gaps = {"REX β -1.5": 0.02, "linear": 0.0, "rex": -0.0001, "REX β 0.85": 0.01}
+    some = {Cell("digits", "SGDM", 0.9, 10): fine_results(**gaps)}
+    whole = {Cell("digits", "SGDM", 0.9, 10): fine_results(**gaps, **{"REX β 0.95": 0.02})}
+    assert betas(some) == [[""]]
+    assert betas(whole) == [["", "10 updates"], ["digits, SGDM 0.9", "0.5 (0 to 0.5)"]]
 
 
 def test_the_momentum_is_chosen_on_validation() -> None:
@@ -288,6 +333,9 @@ def test_the_plans_have_what_they_compare() -> None:
         for optimizer, momenta in plan.optimizers.items():
             for momentum in momenta:
                 points = plan.coarse(optimizer, momentum)
+                if optimizer in PEERS:
+                    assert set(points) == set(PEERS[optimizer])
+                    continue
                 assert {p for rival in RIVALS.values() for p in rival} <= set(points)
                 if plan.points is None and momentum > 0 and optimizer == "SGDM":
                     assert set(CANDIDATES) <= set(points)
