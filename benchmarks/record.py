@@ -58,6 +58,14 @@ def lines(path: Path, start: int = 0) -> Iterator[dict[str, Any]]:
                 yield json.loads(text)
 
 
+def about(path: Path) -> str:
+    """The machines and the versions that the lines of a file were made on, for its report."""
+    runs = [line for line in lines(path) if "machine" in line]
+    machines = {f"{run['machine']['cpu']}, {run['machine']['cores']} cores" for run in runs}
+    packages = {f"{name} {version}" for run in runs for name, version in run["versions"].items()}
+    return f"{'; '.join(sorted(machines))}, with {', '.join(sorted(packages))}"
+
+
 def machine() -> dict[str, Any]:
     """The processor, the number of its cores, and JAX's device; nothing that names the host."""
     return {

@@ -24,26 +24,26 @@ def report(path: Path) -> Path:
     differences, betas = (place.name for place in pictures)
     text = _TEXT.format(
         networks=_networks(found),
-        machine=_machine(path),
+        about=record.about(path),
         coarse=len(coarse),
         fine=len(fine),
         findings="\n".join(_findings(fine, peers)),
         differences=differences,
         betas_picture=betas,
-        rivals=_markdown(tables.scoreboard(fine)),
-        others=_markdown(tables.others(fine)),
-        peers=_markdown(tables.peers(peers, fine)),
-        leaving_out=_markdown(tables.leaving_out(fine)),
-        cells=_markdown(tables.by_cell(fine)),
-        tuned=_markdown(tables.tuned_momentum(fine)),
-        lag=_markdown(tables.by_lag(fine)),
-        best_betas=_markdown(tables.betas(fine)),
-        momenta=_markdown(tables.marginal(coarse, "momentum")),
-        betas=_markdown(tables.marginal(coarse, "beta")),
-        warmups=_markdown(tables.marginal(coarse, "warmup")),
-        peaks=_markdown(tables.peaks(coarse)),
-        peaks_by_budget=_markdown(tables.peaks_by_budget(fine)),
-        best=_markdown(tables.best_points(coarse)),
+        rivals=tables.markdown(tables.scoreboard(fine)),
+        others=tables.markdown(tables.others(fine)),
+        peers=tables.markdown(tables.peers(peers, fine)),
+        leaving_out=tables.markdown(tables.leaving_out(fine)),
+        cells=tables.markdown(tables.by_cell(fine)),
+        tuned=tables.markdown(tables.tuned_momentum(fine)),
+        lag=tables.markdown(tables.by_lag(fine)),
+        best_betas=tables.markdown(tables.betas(fine)),
+        momenta=tables.markdown(tables.marginal(coarse, "momentum")),
+        betas=tables.markdown(tables.marginal(coarse, "beta")),
+        warmups=tables.markdown(tables.marginal(coarse, "warmup")),
+        peaks=tables.markdown(tables.peaks(coarse)),
+        peaks_by_budget=tables.markdown(tables.peaks_by_budget(fine)),
+        best=tables.markdown(tables.best_points(coarse)),
     )
     page = path.with_suffix(".md")
     page.write_text(text, encoding="utf-8")
@@ -73,24 +73,10 @@ def _networks(found: dict[Key, Any]) -> str:
     return f"{count:,}".replace(",", " ")
 
 
-def _machine(path: Path) -> str:
-    rows = record.lines(path)
-    runs = [row for row in rows if "machine" in row]
-    machines = {f"{r['machine']['cpu']}, {r['machine']['cores']} cores" for r in runs}
-    versions = {f"{k} {v}" for r in runs for k, v in r["versions"].items()}
-    return f"{'; '.join(sorted(machines))}, with {', '.join(sorted(versions))}"
-
-
-def _markdown(table: tables.Table) -> str:
-    head, *rows = table
-    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
-
-
 _TEXT = """# Which schedule, how high, for how many updates: what came out
 
 Made by `python -m benchmarks.law report` from the results of `python -m benchmarks.law run`:
-{networks} networks on {machine}.
+{networks} networks on {about}.
 
 {findings}
 

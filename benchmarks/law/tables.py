@@ -340,3 +340,10 @@ def _marks(result: Any, point: str) -> str:
 
 def _percent(logs: Iterable[float] | None) -> str:
     return "" if logs is None else f"{100 * (np.exp(np.mean(list(logs))) - 1):+.1f}"
+
+
+def markdown(table: Table) -> str:
+    """The table with its first row as the head, its first column to the left."""
+    head, *rows = table
+    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)

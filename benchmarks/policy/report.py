@@ -1,0 +1,128 @@
+"""The report: how far each policy is from the oracle, and from cosine with its peak tuned."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import record
+from benchmarks.law.run import Floats
+from benchmarks.law.statistics import Difference, paired
+from benchmarks.law.tables import Table, markdown
+from benchmarks.policy.choice import Cell, Results, is_whole, oracle, outcome
+from benchmarks.policy.choice import test as metric
+from benchmarks.policy.plans import FAMILIES, PEAKS, POLICIES, peaks
+from benchmarks.policy.run import read
+
+USUAL = "cosine: 8 peaks at T/40"
+
+
+def report(path: Path) -> Path:
+    """Write the page beside the file of results, with the same name."""
+    found = read(path)
+    cells = cells_of(found)
+    if not cells:
+        raise ValueError(f"results must have a whole cell; got {path} with none")
+    page = path.with_suffix(".md")
+    text = _TEXT.format(
+        about=record.about(path),
+        cells=len(cells),
+        seeds=len(metric(found, cells[0], "linear", 1.0)),
+        peaks=PEAKS,
+        policies=markdown(policies(found, cells)),
+        oracles=markdown(oracles(found, cells)),
+    )
+    page.write_text(text, encoding="utf-8")
+    print(f"written: {page}")
+    return page
+
+
+def cells_of(found: Results) -> list[Cell]:
+    """The cells whose results are complete, and which another setting has too."""
+    whole = []
+    for setting, family in sorted({(key.setting, key.family) for key in found}):
+        budgets = {key.updates for key in found if key[:2] == (setting, family)}
+        whole += [
+            Cell(setting, family, budget)
+            for budget in sorted(budgets)
+            if is_whole(found, Cell(setting, family, budget))
+        ]
+    settings = {cell[1:]: {c.setting for c in whole if c[1:] == cell[1:]} for cell in whole}
+    return [cell for cell in whole if len(settings[cell[1:]]) > 1]
+
+
+def policies(found: Results, cells: Sequence[Cell]) -> Table:
+    """For each policy its regret against the oracle, and its difference to the usual one."""
+    budgets = sorted({cell.budget for cell in cells})
+    columns = *(f"regret at {T}" for T in budgets), "regret", "within", "against cosine, tuned"
+    rows = []
+    for name, policy in POLICIES.items():
+        regrets, gains = [], []
+        for cell in cells:
+            values = outcome(policy, found, cell)
+            schedule, place = oracle(found, cell)
+            regrets.append(percent(values, metric(found, cell, schedule, 1.0)[:, place]))
+            gains.append(percent(values, outcome(POLICIES[USUAL], found, cell)))
+        row = [name, f"{100 * (1 - policy.share) if policy.rungs else 0:.0f} %"]
+        for budget in budgets:
+            of = [d for d, cell in zip(regrets, cells, strict=True) if cell.budget == budget]
+            row.append(_mean(of))
+        within = sum(d.mean <= d.error for d in regrets)
+        better, worse = sum(d.high < 0 for d in gains), sum(d.low > 0 for d in gains)
+        row += [_mean(regrets), f"{within} of {len(cells)}"]
+        row.append(f"{_mean(gains)}: {better} better, {worse} worse")
+        rows.append((float(np.mean([d.mean for d in regrets])), row))
+    rows.sort(key=lambda pair: pair[0])
+    return [["policy", "spent on choosing", *columns], *(row for _, row in rows)]
+
+
+def oracles(found: Results, cells: Sequence[Cell]) -> Table:
+    """What the oracle chose, and what it came to."""
+    rows = [["cell", "budget", "schedule", "peak", "test metric"]]
+    for cell in cells:
+        schedule, place = oracle(found, cell)
+        values = metric(found, cell, schedule, 1.0)[:, place]
+        peak = peaks(FAMILIES[cell.family][schedule].optimizer)[place]
+        error = values.std(ddof=1) / np.sqrt(len(values))
+        row = [f"{cell.setting}, {cell.family}", str(cell.budget), schedule, f"{peak:.3g}"]
+        rows.append([*row, f"{values.mean():.4g} ± {error:.2g}"])
+    return rows
+
+
+def percent(values: Floats, baseline: Floats) -> Difference:
+    """The paired difference, in percent of the baseline's mean."""
+    scale = 100 / baseline.mean()
+    return paired(values * scale, baseline * scale)
+
+
+def _mean(differences: Sequence[Difference]) -> str:
+    logs = [np.log1p(d.mean / 100) for d in differences]
+    return f"{100 * np.expm1(np.mean(logs)):+.1f} %"
+
+
+_TEXT = """# What to do with a whole budget: what came out
+
+Made by `python -m benchmarks.policy report` from the results of `python -m benchmarks.policy run`:
+{about}.
+
+A policy has a whole budget of T updates. It spends a share on short runs, each a complete schedule,
+chooses a schedule and a peak by their validation metric, and trains once on what is left. The
+oracle has looked at the test metric of every schedule at every peak, each trained on all of T. A
+regret is what a policy's test metric is above the oracle's, in percent, as a geometric mean over
+{cells} cells. Each cell has {seeds} seeds; each of them chooses for itself. "Within" counts the
+cells where the mean regret is at most the standard error of the paired differences.
+
+The grid has {peaks} peaks in steps of 2. Four peaks are every second one. The best peak is carried
+over with the exponent −¼ of `transfer_peak`, rounded to the grid, unless the row says otherwise.
+Warmup-stable-decay goes on from the constant part of the short run that was chosen, so that this
+part costs nothing. The peak of "no search" is the mean of what was best in the other settings. The
+rule is `falling_momentum`. The schedules for Adam have a warmup of a tenth.
+
+{policies}
+
+Better and worse count cells whose 95 % interval leaves out 0, against `cosine: 8 peaks at T/40`.
+
+## The oracle
+
+{oracles}
+"""
