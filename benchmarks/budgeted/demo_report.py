@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import NullLocator, ScalarFormatter
+from numpy.typing import NDArray
 
 from benchmarks.budgeted.schedules import Rule
 from benchmarks.budgeted.styles import STYLES
 from benchmarks.budgeted.sweep import Results
+from benchmarks.statistics import holm
 
 _PACKAGES = ("rex-schedules", "numpy", "jax", "jaxlib", "optax", "flax", "scikit-learn")
 
 
+BASELINE = "linear"
+
+
 def text(results: Results) -> str:
-    """What was done, the table of test errors, the chosen rates, and what was compiled."""
+    """What was done, the table of test errors, what is established, and what was compiled."""
     setting, seeds = results.setting, len(results.seeds)
     grid = ", ".join(f"{rate:g}" for rate in results.rates)
     lengths = ", ".join(map(str, results.updates))
-    errors = [
-        [f"{mean:.2f} ± {sd:.2f}" for mean, sd in zip(means, sds, strict=True)]
-        for means, sds in zip(100 * results.mean.T, 100 * results.deviation.T, strict=True)
-    ]
-    ranks = [f"{rank:.2f}" for rank in results.average_rank]
     chosen = np.asarray(results.rates)[results.chosen].T
     at_edge = int(np.isin(results.chosen, (0, len(results.rates) - 1)).sum())
     budgets = [f"{percent:g} %" for percent in results.percents]
@@ -40,9 +40,12 @@ For each schedule and budget the peak rate was chosen out of {grid},
 by the mean error on the validation examples; the test examples served for this table alone.
 With the same seed, all schedules and rates start from the same weights and see the same batches.
 
-Test error in %, mean ± standard deviation of {seeds} seeds; ranks of the means, 1 is best
+Test error in %: {BASELINE}'s mean of {seeds} seeds, and the others' difference to it in points,
+± its standard error. A star marks a difference that is established, at 95 % for all together.
 
-{_table(results.schedules, [*budgets, "average rank"], _with_last(errors, ranks))}
+{_table(results.schedules, budgets, _differences(results))}
+
+{_established(results)}
 
 Chosen peak rates ({at_edge} of {chosen.size} at an edge of the grid)
 
@@ -54,19 +57,71 @@ counted budget by budget: {" ".join(map(str, results.compilations))}
 time: {results.seconds:.0f} s"""
 
 
+def established(results: Results) -> NDArray[np.bool_]:
+    """Which differences to the baseline are real: (budgets, schedules).
+
+    All of them are one family, of Holm's correction, whose chance of one false finding is 5 %.
+    """
+    found = results.against(BASELINE)
+    p = [difference.p for row in found for difference in row]
+    own = results.schedules.index(BASELINE)
+    others = [i for i in range(len(p)) if i % len(results.schedules) != own]
+    sure = np.zeros(len(p), bool)
+    sure[others] = holm([p[i] for i in others]) < 0.05
+    return sure.reshape(len(found), -1)
+
+
+def _differences(results: Results) -> list[list[str]]:
+    """The cells of the table, a row for each schedule."""
+    sure = established(results)
+    rows = []
+    for i, name in enumerate(results.schedules):
+        if name == BASELINE:
+            rows.append([f"{100 * mean:.2f} " for mean in results.mean[:, i]])
+            continue
+        rows.append(
+            [
+                f"{100 * row[i].mean:+.2f} ± {100 * row[i].error:.2f}{'*' if sure[b, i] else ' '}"
+                for b, row in enumerate(results.against(BASELINE))
+            ]
+        )
+    return rows
+
+
+def _established(results: Results) -> str:
+    """The established differences, in words."""
+    found, sure = results.against(BASELINE), established(results)
+    lines = [f"Established, against {BASELINE}:"]
+    for i, name in enumerate(results.schedules):
+        parts = []
+        for word, sign in (("less", -1), ("more", 1)):
+            at = [
+                f"{percent:g} %"
+                for percent, row, own in zip(results.percents, found, sure, strict=True)
+                if own[i] and sign * row[i].mean > 0
+            ]
+            parts += [f"{word} error at {', '.join(at)}"] if at else []
+        lines += [f"  {name}: {'; '.join(parts)}"] if parts else []
+    if len(lines) == 1:
+        lines = [f"No difference to {BASELINE} is established."]
+    rest = sure.size - len(results.percents) - int(sure.sum())
+    return "\n".join([*lines, f"The other {rest} differences may be chance."])
+
+
 def figure(results: Results, schedules: Mapping[str, Rule], path: Path) -> None:
-    """Draw the schedules and the test error against the budget."""
+    """Draw the schedules, and the difference to the baseline against the budget."""
     canvas = Figure(figsize=(11, 5), layout="constrained")
     left, right = canvas.subplots(1, 2)
     _draw_schedules(left, schedules)
-    _draw_errors(right, results)
-    canvas.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=7)
+    _draw_differences(right, results)
+    canvas.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=8)
     canvas.savefig(path, dpi=150)
 
 
 def record(results: Results, path: Path, command: str) -> None:
     """Write the numbers, and what is needed to get them again, as JSON."""
     chosen = np.asarray(results.rates)[results.chosen]
+    found, sure = results.against(BASELINE), established(results)
     content = {
         "command": command,
         "setting": results.setting.name,
@@ -82,10 +137,12 @@ def record(results: Results, path: Path, command: str) -> None:
         "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
         "schedules": {
             name: {
-                "average_rank": round(results.average_rank[i], 4),
                 "chosen_rates": chosen[:, i].tolist(),
                 "test_error_mean": _rounded(results.mean[:, i]),
                 "test_error_sd": _rounded(results.deviation[:, i]),
+                "difference_to_linear": _rounded([row[i].mean for row in found]),
+                "its_standard_error": _rounded([row[i].error for row in found]),
+                "established": sure[:, i].tolist(),
                 "test_error_by_budget_and_seed": _rounded(results.errors[:, :, i]),
                 "validation_error_mean_by_budget_and_rate": _rounded(
                     results.validation[:, :, :, i].mean(axis=1)
@@ -114,14 +171,16 @@ def _draw_schedules(axes: Axes, schedules: Mapping[str, Rule]) -> None:
     axes.grid(alpha=0.3)
 
 
-def _draw_errors(axes: Axes, results: Results) -> None:
+def _draw_differences(axes: Axes, results: Results) -> None:
     middle = (len(results.schedules) - 1) / 2
+    found = results.against(BASELINE)
     for i, name in enumerate(results.schedules):
+        mean, low = 100 * np.array([[row[i].mean, row[i].low] for row in found]).T
         axes.errorbar(
             # Side by side, or the bars would hide each other.
             np.asarray(results.percents) * 1.04 ** (i - middle),
-            100 * results.mean[:, i],
-            100 * results.deviation[:, i],
+            mean,
+            mean - low,
             label=name,
             markersize=5,
             elinewidth=1,
@@ -129,14 +188,13 @@ def _draw_errors(axes: Axes, results: Results) -> None:
             **STYLES[name],
         )
     axes.set(
-        title=f"Test error, mean ± standard deviation of {len(results.seeds)} seeds",
+        title=f"Difference to {BASELINE}, 95 % intervals of {len(results.seeds)} paired seeds",
         xlabel=f"budget (% of {results.setting.epochs} epochs)",
-        ylabel="test error (%)",
+        ylabel=f"test error less {BASELINE}'s (points)",
         xscale="log",
-        yscale="log",
     )
+    axes.set_yscale("symlog", linthresh=1)
     axes.set_xticks(results.percents, [f"{percent:g}" for percent in results.percents])
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_locator(NullLocator())
@@ -154,10 +212,6 @@ def _table(names: Iterable[str], columns: Iterable[str], rows: Iterable[Iterable
         )
         for line in lines
     )
-
-
-def _with_last(rows: list[list[str]], column: list[str]) -> list[list[str]]:
-    return [[*row, cell] for row, cell in zip(rows, column, strict=True)]
 
 
 def _rounded(errors: Any) -> Any:

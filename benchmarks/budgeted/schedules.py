@@ -21,6 +21,7 @@ from rex_core import (
     every_fraction,
     every_step,
     exponential,
+    falling_momentum,
     linear,
     one_cycle,
     rex,
@@ -41,7 +42,7 @@ class Rule(NamedTuple):
     plateau: Plateau | None = None
 
 
-# Those of the demo.
+# Those of the paper that need no metric.
 SCHEDULES: dict[str, Rule] = {
     "REX": Rule(Schedule(rex)),
     "linear": Rule(Schedule(linear)),
@@ -51,6 +52,9 @@ SCHEDULES: dict[str, Rule] = {
     "OneCycle": Rule(*one_cycle()),
     "no schedule": Rule(Schedule(constant)),
 }
+
+# Those of the demo.
+DEMO = SCHEDULES | {"falling momentum": Rule(*falling_momentum())}
 
 # The plateau sees the validation metric once per epoch; the paper tunes its patience in multiples
 # of 5 epochs, and here every schedule gets the same effort: its rate.

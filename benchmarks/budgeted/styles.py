@@ -13,5 +13,6 @@ STYLES: dict[str, dict[str, Any]] = {
     "exponential": {"color": "#cc79a7", "linestyle": (0, (6, 1, 1, 1, 1, 1)), "marker": "v"},
     "OneCycle": {"color": "#56b4e9", "linestyle": (0, (8, 3)), "marker": "P"},
     "no schedule": {"color": "#7f7f7f", "linestyle": (0, (1, 4)), "marker": "X"},
+    "falling momentum": {"color": "#882255", "linestyle": "-", "marker": "*", "linewidth": 2.2},
     "plateau": {"color": "#e69f00", "linestyle": (0, (3, 1)), "marker": "<"},
 }

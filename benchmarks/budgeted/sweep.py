@@ -6,7 +6,6 @@ For a small network that is the whole study; `study` is for the others.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from benchmarks.budgeted.engine import programs
 from benchmarks.budgeted.optimizers import OPTIMIZERS
 from benchmarks.budgeted.schedules import Rule
 from benchmarks.budgeted.setting import Setting
+from benchmarks.statistics import Difference, paired
 
 Floats = NDArray[np.float64]
 
@@ -77,22 +77,13 @@ class Results:
         """Its sample standard deviation: (budgets, schedules)."""
         return np.asarray(np.std(self.errors, axis=1, ddof=1))
 
-    @property
-    def average_rank(self) -> Floats:
-        """The mean over the budgets of the rank of the mean test error: (schedules,)."""
-        return np.asarray(np.mean([ranks(errors) for errors in self.mean], axis=0))
-
-
-def ranks(values: Any) -> Floats:
-    """The rank of each value, 1 for the least; equal values share the mean of their ranks.
-
-    >>> ranks([0.3, 0.1, 0.3, 0.2])
-    array([3.5, 1. , 3.5, 2. ])
-    """
-    values = np.asarray(values)
-    less = (values[None, :] < values[:, None]).sum(axis=1)
-    equal = (values[None, :] == values[:, None]).sum(axis=1)
-    return np.asarray(less + (equal + 1) / 2)
+    def against(self, name: str) -> list[list[Difference]]:
+        """The paired differences of the test error to a schedule's: [budget][schedule]."""
+        baseline = self.errors[:, :, self.schedules.index(name)]
+        return [
+            [paired(errors, base) for errors in of.T]
+            for of, base in zip(self.errors, baseline, strict=True)
+        ]
 
 
 def run(

@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.law.plans import PEERS, RULE
 from benchmarks.law.run import Floats, Key, Stage, least
 from benchmarks.law.space import OTHERS, RIVALS
-from benchmarks.law.statistics import Difference, paired
+from benchmarks.statistics import Difference, in_percent
 
 
 class Cell(NamedTuple):
@@ -77,8 +77,7 @@ def difference(result: Result, other: Result) -> Difference:
     """
     values, baseline = seeds(result), seeds(other)
     common = min(len(values), len(baseline))
-    scale = 100 / baseline[:common].mean()
-    return paired(values[:common] * scale, baseline[:common] * scale)
+    return in_percent(values[:common], baseline[:common])
 
 
 def seeds(result: Result) -> Floats:

@@ -18,7 +18,7 @@ from benchmarks.law.results import (
 )
 from benchmarks.law.run import best_peak, chosen, least
 from benchmarks.law.space import FAMILY, OTHERS, RIVALS, Point, space
-from benchmarks.law.statistics import holm
+from benchmarks.statistics import holm
 
 Table = list[list[str]]
 

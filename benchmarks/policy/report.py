@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import record
-from benchmarks.law.run import Floats
-from benchmarks.law.statistics import Difference, paired
 from benchmarks.law.tables import Table, markdown
 from benchmarks.policy.choice import Cell, Results, is_whole, oracle, outcome
 from benchmarks.policy.choice import test as metric
 from benchmarks.policy.plans import FAMILIES, PEAKS, POLICIES, peaks
 from benchmarks.policy.run import read
+from benchmarks.statistics import Difference, in_percent
 
 USUAL = "cosine: 8 peaks at T/40"
 
@@ -61,8 +60,8 @@ def policies(found: Results, cells: Sequence[Cell]) -> Table:
         for cell in cells:
             values = outcome(policy, found, cell)
             schedule, place = oracle(found, cell)
-            regrets.append(percent(values, metric(found, cell, schedule, 1.0)[:, place]))
-            gains.append(percent(values, outcome(POLICIES[USUAL], found, cell)))
+            regrets.append(in_percent(values, metric(found, cell, schedule, 1.0)[:, place]))
+            gains.append(in_percent(values, outcome(POLICIES[USUAL], found, cell)))
         row = [name, f"{100 * (1 - policy.share) if policy.rungs else 0:.0f} %"]
         for budget in budgets:
             of = [d for d, cell in zip(regrets, cells, strict=True) if cell.budget == budget]
@@ -71,7 +70,7 @@ def policies(found: Results, cells: Sequence[Cell]) -> Table:
         better, worse = sum(d.high < 0 for d in gains), sum(d.low > 0 for d in gains)
         row += [_mean(regrets), f"{within} of {len(cells)}"]
         row.append(f"{_mean(gains)}: {better} better, {worse} worse")
-        rows.append((float(np.mean([d.mean for d in regrets])), row))
+        rows.append((_geometric(regrets), row))
     rows.sort(key=lambda pair: pair[0])
     return [["policy", "spent on choosing", *columns], *(row for _, row in rows)]
 
@@ -89,15 +88,13 @@ def oracles(found: Results, cells: Sequence[Cell]) -> Table:
     return rows
 
 
-def percent(values: Floats, baseline: Floats) -> Difference:
-    """The paired difference, in percent of the baseline's mean."""
-    scale = 100 / baseline.mean()
-    return paired(values * scale, baseline * scale)
-
-
 def _mean(differences: Sequence[Difference]) -> str:
-    logs = [np.log1p(d.mean / 100) for d in differences]
-    return f"{100 * np.expm1(np.mean(logs)):+.1f} %"
+    return f"{_geometric(differences):+.1f} %"
+
+
+def _geometric(differences: Sequence[Difference]) -> float:
+    """The geometric mean of ratios that are given as differences in percent, likewise."""
+    return 100 * float(np.expm1(np.mean([np.log1p(d.mean / 100) for d in differences])))
 
 
 _TEXT = """# What to do with a whole budget: what came out

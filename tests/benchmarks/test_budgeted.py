@@ -12,12 +12,13 @@ import pytest
 
 from benchmarks.budgeted.compilations import compilations
 from benchmarks.budgeted.demo import demo
+from benchmarks.budgeted.demo_report import established, text
 from benchmarks.budgeted.engine import programs
 from benchmarks.budgeted.optimizers import OPTIMIZERS
-from benchmarks.budgeted.schedules import SCHEDULES, Rule
+from benchmarks.budgeted.schedules import DEMO, SCHEDULES, Rule
 from benchmarks.budgeted.setting import Model, Setting
 from benchmarks.budgeted.settings.digits import digits
-from benchmarks.budgeted.sweep import Results, ranks, run
+from benchmarks.budgeted.sweep import Results, run
 from rex_core import Schedule, constant
 
 NAMES = list(SCHEDULES)
@@ -171,19 +172,6 @@ def test_a_static_budget_would_be_counted() -> None:
     assert counts == [1, 1, 0]
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0.2], [1]),
-        ([0.3, 0.1, 0.2], [3, 1, 2]),
-        ([0.3, 0.1, 0.3, 0.2], [3.5, 1, 3.5, 2]),
-        ([0.1, 0.1, 0.1, 0.0], [3, 3, 3, 1]),
-    ],
-)
-def test_ranks(values: list[float], expected: list[float]) -> None:
-    assert ranks(values).tolist() == expected
-
-
 def test_rate_is_chosen_on_validation_and_reported_on_test() -> None:
     # One budget, two seeds, three rates, two schedules.
     validation = np.array(
@@ -205,7 +193,35 @@ def test_rate_is_chosen_on_validation_and_reported_on_test() -> None:
     assert results.chosen.tolist() == [[1, 1]]  # Of b, two rates are equal: the first.
     np.testing.assert_allclose(results.mean, [[0.6, 0.4]])
     np.testing.assert_allclose(results.deviation, [[0.1 * 2**0.5, 0]], atol=1e-12)
-    assert results.average_rank.tolist() == [2, 1]
+    (row,) = results.against("a")
+    assert [difference.mean for difference in row] == pytest.approx([0, -0.2])
+    assert row[1].error == pytest.approx(0.1)
+
+
+def test_the_demo_says_what_is_established() -> None:
+    rng = np.random.default_rng(0)
+    names = "linear", "better", "same", "worse"
+    gaps = np.array([0, -0.1, 0, 0.1])
+    seeds = 0.3 + rng.normal(0, 0.1, (20, 1, 1)) + rng.normal(0, 0.01, (20, 1, 4))
+    results = Results(
+        setting=slope(),
+        schedules=names,
+        percents=(10, 50),
+        updates=(4, 20),
+        rates=(0.1,),
+        seeds=tuple(range(20)),
+        validation=np.zeros((2, 20, 1, 4)),
+        test=np.stack([seeds + gaps, seeds]),
+        compilations=(1, 0),
+        seconds=1.0,
+    )
+    assert established(results).tolist() == [[False, True, False, True], [False] * 4]
+    said = text(results)
+    assert "  better: less error at 10 %\n  worse: more error at 10 %\nThe other 4 " in said
+    table = said[: said.index("Established")]
+    rows = {line.split("  ")[0]: line for line in table.splitlines()}
+    assert rows["better"].count("*") == rows["worse"].count("*") == 1
+    assert "*" not in rows["same"] + rows["linear"]
 
 
 def test_digits_are_split_into_three_disjoint_stratified_parts() -> None:
@@ -223,8 +239,8 @@ def test_digits_are_split_into_three_disjoint_stratified_parts() -> None:
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = demo(tmp_path, percents=(1, 5), rates=(0.3, 0.1), seeds=(0, 1))
     out = capsys.readouterr().out
-    assert "compilations of the training program: 1 (for 2 budgets, 84 updates, 28 lanes)" in out
-    assert all(f"\n{name} " in out for name in NAMES)
+    assert "compilations of the training program: 1 (for 2 budgets, 84 updates, 32 lanes)" in out
+    assert all(f"\n{name} " in out for name in DEMO)
     assert (results.mean[1] < results.mean[0]).all()
     written = json.loads((tmp_path / "budgeted_demo.json").read_text())
     assert written["schedules"]["REX"]["test_error_mean"] == results.mean[:, 0].round(6).tolist()

@@ -16,8 +16,8 @@ from benchmarks.law.report import report
 from benchmarks.law.results import Cell, difference
 from benchmarks.law.run import Key, Plan, best_peak, least, read, run, short_list
 from benchmarks.law.space import FAMILY, OTHERS, RIVALS, Point, space, stacked
-from benchmarks.law.statistics import holm, paired
 from benchmarks.law.tables import betas, by_cell, others, peers, scoreboard, tuned_momentum
+from benchmarks.statistics import holm, paired
 from rex_core import falling_momentum, warmup_stable_decay
 
 RULE_POINT = RULE["SGD"]

@@ -47,6 +47,13 @@ def paired(values: ArrayLike, baseline: ArrayLike) -> Difference:
     return Difference(mean, error, mean - half, mean + half, p)
 
 
+def in_percent(values: ArrayLike, baseline: ArrayLike) -> Difference:
+    """The same, in percent of the baseline's mean."""
+    values, baseline = np.asarray(values, np.float64), np.asarray(baseline, np.float64)
+    scale = 100 / baseline.mean()
+    return paired(values * scale, baseline * scale)
+
+
 def holm(p: Sequence[float]) -> NDArray[np.float64]:
     """The p-values of a family, adjusted: at most α means significant with all of them tested.
 
