@@ -180,10 +180,13 @@ class Restarts(Timed, kind=True):
         step = last_step(t, xp)
         edges = [0, *(end.at(T, step, xp) for end in self._ends)]
         checked = T.__class__ is int and self._checked == T
-        if isinstance(self.schedule, Schedule) and not checked:
+        if isinstance(self.schedule, Timed) and not checked:
             # A cycle too short for its phases is refused now, not when it comes.
             for length in _lengths(edges):
-                self.schedule.check_budget(length, is_integer(T, xp))
+                if not self._arrays:
+                    self.schedule(0, length)
+                elif isinstance(self.schedule, Schedule):
+                    self.schedule.check_budget(length, is_integer(T, xp))
             self.__dict__["_checked"] = T if T.__class__ is int else None
         start, end, scale = 0 * step, 0 * step + edges[1], as_float(0 * step, xp) + 1.0
         for cycle, (cycle_start, cycle_end) in enumerate(pairwise(edges)):

@@ -278,3 +278,27 @@ def test_a_traced_hold_ends_with_the_budget():
     assert [float(ratio(t, 10, 1.0)) for t in (0, 9, 10, 11)] == [1, 1, 0, 0]
     big = jnp.int32(LARGEST)
     assert [float(held(t, big, big)) for t in (0, LARGEST - 1, LARGEST)] == [2, 2, 0]
+
+
+LATE = Schedule(warmup_steps=9)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        LATE,
+        Clamp(LATE, least=0.1),
+        LATE * linear,
+        Join([LATE, linear], [0.5]),
+        Restarts(LATE, 2),
+        Schedule(Clamp(LATE, least=0.1)),
+        Schedule(Restarts(Clamp(LATE, least=0.1), 2), warmup_ratio=0.1),
+    ],
+    ids=repr,
+)
+def test_a_cycle_too_short_for_what_is_nested_is_refused_at_once(inner):
+    """Cycles of 23, 11 and 6 steps: the warmup of 9 does not fit into the last one."""
+    with pytest.raises(ValueError, match="warmup_steps must end before T"):
+        Restarts(inner, 3, period_mult=0.5)(0, 40)
+    with pytest.raises(ValueError, match="warmup_steps must end before T"):
+        jax.jit(lambda t: Restarts(inner, 3, period_mult=0.5)(t, 40))(0)
