@@ -1,178 +1,25 @@
-"""The command `rex`: its subcommands, their flags and their errors."""
+"""The command `rex`: its subcommands."""
 
 import inspect
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from csv import writer
-from itertools import groupby
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from rex_cli import pictures
+from rex_cli.flags import NUMBER, NUMBERS, SCHEDULE, Group, Option, budget, flag, once
 from rex_cli.logs import compared, read_log
-from rex_cli.settings import PAIRS, Named, described, function, numbers, schedules, settings, truth
+from rex_cli.settings import Named, described, schedules
 from rex_cli.snippets import TARGETS, snippet
 from rex_core import __version__, at, total_steps
-from rex_core.adapting import FUNCTIONS, POSITIVE, PRESETS, PROFILES, number
-
-_SHORT = {"peak_value": ["--peak"], "end_value": ["--end"], "init_value": ["--init"]}
-
-
-class _Text(click.ParamType):  # type: ignore[type-arg]  # Generic from click 8.4 on.
-    """What a flag takes: a number, several, or the name of something known."""
-
-    def __init__(self, name: str, read: Callable[[str], Any], known: Sequence[str] = ()) -> None:
-        self.name, self.read, self.known = name, read, known
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """What is meant by a text."""
-        return self.read(value) if isinstance(value, str) else value
-
-    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
-        """The known names that begin so."""
-        return [CompletionItem(name) for name in self.known if name.startswith(incomplete)]
-
-
-_NUMBER = _Text("number", number)
-_NUMBERS = _Text("numbers", numbers)
-_KINDS = {
-    "number": _NUMBER,
-    "numbers": _NUMBERS,
-    "truth": _Text("true|false", truth, ["true", "false"]),
-}
-
-
-class _Option(click.Option):
-    """An option under a heading of the help."""
-
-    def __init__(self, *args: Any, heading: str = "Options", **params: Any) -> None:
-        super().__init__(*args, **params)
-        self.heading = heading
-
-
-class _Examples(click.Command):
-    """A command whose help has examples, and headings."""
-
-    def __init__(self, *args: Any, examples: Sequence[str] = (), **params: Any) -> None:
-        super().__init__(*args, **params)
-        self.examples = examples
-
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The text, and the examples."""
-        super().format_help_text(ctx, formatter)
-        with formatter.section("Examples"):
-            formatter.write("".join(f"  {line}\n" for line in self.examples))
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options, each heading with its own."""
-        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
-        for heading, group in groupby(options, lambda each: getattr(each, "heading", "Options")):
-            with formatter.section(heading):
-                formatter.write_dl([line for each in group if (line := each.get_help_record(ctx))])
-
-
-class _Command(_Examples):
-    """A command whose flags of numbers take several: --at 0 100 -1, as well as --at 0,100,-1."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Join the numbers that follow such a flag."""
-        several = {flag for each in self.params if each.type is _NUMBERS for flag in each.opts}
-        joined: list[str] = []
-        open_flag = False
-        for arg in args:
-            is_number = not any(isinstance(each, str) for each in numbers(arg))
-            if open_flag and is_number and joined[-1] not in several:
-                joined[-1] += f",{arg}"
-                continue
-            if not (open_flag and is_number):
-                open_flag = arg.partition("=")[0] in several
-            joined.append(arg)
-        return super().parse_args(ctx, joined)
-
-
-class _Group(_Examples, click.Group):
-    """The group, whose errors are one line."""
-
-    command_class = _Command
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options, and the commands."""
-        super().format_options(ctx, formatter)
-        self.format_commands(ctx, formatter)
-
-    def main(  # type: ignore[override]  # Two overloads, of one body.
-        self, args: Any = None, standalone_mode: bool = True, **params: Any
-    ) -> Any:
-        """Run, and exit: with 0, or with 2 after an error."""
-        if not standalone_mode:
-            return super().main(args, standalone_mode=False, **params)
-        try:
-            sys.exit(super().main(args, standalone_mode=False, **params))
-        except click.Abort:
-            sys.exit(130)
-        except click.ClickException as error:
-            text = error.format_message()
-        except OSError as error:
-            text = f"{error.strerror}: {error.filename}" if error.filename else str(error)
-        except (ValueError, ImportError) as error:
-            text = str(error)
-        click.echo(f"rex: {' '.join(text.split())}", err=True)
-        sys.exit(2)
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _schedule_params() -> list[click.Parameter]:
-    """The files and the flags of schedules."""
-    profiles = [name for name, each in FUNCTIONS.items() if each in PROFILES]
-    samplings = [name for name in FUNCTIONS if name not in profiles]
-    params: list[click.Parameter] = [
-        click.Argument(["files"], type=click.Path(), nargs=-1, metavar="[FILE]..."),
-        _Option(
-            ["--preset"],
-            type=_Text("preset", str, [*PRESETS]),
-            multiple=True,
-            heading="The schedule",
-            help=f"A schedule by its name: {', '.join(PRESETS)}",
-        ),
-    ]
-    for each in settings():
-        text = each.text
-        if each.kind == "function":
-            kind = _Text("function", function, samplings if each.name == "sampling" else profiles)
-            text = f"{text}: {', '.join(kind.known)}"
-        else:
-            kind = _KINDS[each.kind]
-        flags = [_flag(each.name), *_SHORT.get(each.name, []), each.name]
-        params.append(_Option(flags, type=kind, multiple=True, heading=each.group, help=text))
-    part = click.Choice(["lr", "momentum"])
-    text = f"{', '.join(PAIRS)}: Which one of the pair"
-    heading = "Arguments of presets"
-    return [*params, _Option(["--part"], type=part, multiple=True, heading=heading, help=text)]
-
-
-_SCHEDULE = _schedule_params()
-
-
-def _once(context: Any, param: Any, given: tuple[Any, ...]) -> Any:
-    if len(given) > 1:
-        raise ValueError(f"{param.name} must be given once here; got {given}")
-    return given[0] if given else None
-
-
-def _budget(**params: Any) -> click.Option:
-    text = "The whole budget, in updates; with a point, as 8.0, in any unit"
-    flags = ["-T", "--total-steps", "T"]
-    return _Option(flags, type=_NUMBER, multiple=True, heading="The budget", help=text, **params)
+from rex_core.adapting import POSITIVE
 
 
 @click.group(
-    cls=_Group,
+    cls=Group,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     examples=[
@@ -198,24 +45,24 @@ def rex(context: click.Context) -> None:
 
 @rex.command(
     params=[
-        *_SCHEDULE,
-        _budget(required=True),
-        _Option(
+        *SCHEDULE,
+        budget(required=True),
+        Option(
             ["-o", "--output"],
             type=click.Path(),
             heading="The picture",
             help="The file, as schedule.png, .svg or .pdf",
         ),
-        _Option(["--log"], is_flag=True, heading="The picture", help="A logarithmic axis"),
-        _Option(
+        Option(["--log"], is_flag=True, heading="The picture", help="A logarithmic axis"),
+        Option(
             ["--steps-per-epoch"],
-            type=_NUMBER,
+            type=NUMBER,
             heading="The picture",
             help="The updates of an epoch: the picture counts in epochs",
         ),
-        _Option(
+        Option(
             ["--tokens-per-step"],
-            type=_NUMBER,
+            type=NUMBER,
             heading="The picture",
             help="The tokens of an update: the picture counts in tokens",
         ),
@@ -274,17 +121,17 @@ def plot(
 
 @rex.command(
     params=[
-        *_SCHEDULE,
-        _budget(required=True, callback=_once),
-        _Option(
+        *SCHEDULE,
+        budget(required=True, callback=once),
+        Option(
             ["--at"],
-            type=_NUMBERS,
+            type=NUMBERS,
             multiple=True,
             callback=lambda context, param, given: sum(given, ()),
             heading="The values",
             help="Where: steps; -1 is the last update; shares of T, as 0.5. Every tenth by default",
         ),
-        _Option(
+        Option(
             ["--csv"],
             is_flag=True,
             heading="The values",
@@ -343,9 +190,9 @@ def _place(T: Any, place: Any) -> Any:
 @rex.command(
     params=[
         click.Argument(["other"], type=click.Path(), metavar="OTHER.csv"),
-        *_SCHEDULE,
-        _budget(required=True, callback=_once),
-        _Option(
+        *SCHEDULE,
+        budget(required=True, callback=once),
+        Option(
             ["--columns"],
             nargs=2,
             heading="The other values",
@@ -381,9 +228,9 @@ def _only(found: Sequence[Named]) -> Any:
 
 @rex.command(
     params=[
-        _Option(
-            [_flag(name)],
-            type=None if is_flag else _NUMBER,
+        Option(
+            [flag(name)],
+            type=None if is_flag else NUMBER,
             is_flag=is_flag,
             default=parameter.default,
             help=described(total_steps, name),
@@ -404,9 +251,9 @@ def steps(**given: Any) -> None:
 
 @rex.command(
     params=[
-        *_SCHEDULE,
-        _budget(callback=_once),
-        _Option(
+        *SCHEDULE,
+        budget(callback=once),
+        Option(
             ["--for", "target"],
             type=click.Choice(TARGETS),
             required=True,
@@ -427,8 +274,8 @@ def code(files: tuple[str, ...], T: Any, target: str, **given: Any) -> None:
 
 @rex.command(
     params=[
-        _Option(["--port"], type=click.IntRange(0, 65535), default=0, help="Any that is free: 0"),
-        _Option(["--no-browser"], is_flag=True, help="Print the address, and open nothing"),
+        Option(["--port"], type=click.IntRange(0, 65535), default=0, help="Any that is free: 0"),
+        Option(["--no-browser"], is_flag=True, help="Print the address, and open nothing"),
     ],
     examples=["rex explore"],
 )
