@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the extra [cli] is not installed")
 
-from rex_cli.explorer import FIRST, curves, read_state
+from rex_cli.state import FIRST, curves, read_state
 
 from rex_core import Replan, Schedule, bind, demon, falling_momentum, from_dict, one_cycle
 from rex_core.theory import loss_bound

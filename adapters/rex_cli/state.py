@@ -1,0 +1,114 @@
+"""The state of the explorer: a dictionary of plain JSON, and what it shows."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from rex_cli.pictures import points
+from rex_cli.settings import Named, numbers, schedules, settings, truth
+from rex_core import Replan
+from rex_core.adapting import POSITIVE, number
+from rex_core.theory import best_peak, loss_bound
+
+State = dict[str, Any]
+
+FIRST: State = {
+    "schedules": [{"profile": "rex", "peak_value": "0.1", "warmup_ratio": 0.05}],
+    "T": "10000",
+    "budgets": False,
+    "replan": "none",
+    "t0": 0.5,
+    "T1": "20000",
+    "for": "torch",
+}
+# Up to this T rates are added up, and the bound is worked out.
+_COUNTED = 1_000_000
+_READERS = {"number": number, "numbers": numbers, "truth": truth}
+
+
+def read_state(text: str | bytes) -> State:
+    """The state that a link holds; what it leaves out is as at first.
+
+    Raises:
+        ValueError: It is no such state.
+    """
+    given = json.loads(text)
+    if not isinstance(given, dict):
+        raise ValueError(f"state must be a dictionary; got {text!r:.200}")
+    state = {**json.loads(json.dumps(FIRST)), **given}
+    rows = state["schedules"]
+    fits = state.keys() == FIRST.keys() and all(
+        isinstance(state[name], type(value)) for name, value in FIRST.items()
+    )
+    if not (fits and rows and all(isinstance(each, dict) for each in rows)):
+        raise ValueError(f"state must have {', '.join(FIRST)}; got {text!r:.200}")
+    if not all(isinstance(value, str | float | int) for each in rows for value in each.values()):
+        raise ValueError(f"schedules must have numbers and names; got {rows!r:.200}")
+    return state
+
+
+def named(state: State) -> list[Named]:
+    """The schedules of a state."""
+    kinds = {each.name: each.kind for each in settings()}
+    T = number(str(state["T"]))
+    POSITIVE.check("T", T)
+    made: list[Named] = []
+    for chosen in state["schedules"]:
+        given: dict[str, list[Any]] = {}
+        for name, value in chosen.items():
+            read = _READERS.get(kinds.get(name, ""))
+            given[name] = [read(value) if read and isinstance(value, str) else value]
+        (each,) = schedules([], given)
+        made.append(Named(f"{len(made) + 1}: {each.label}", each.schedule, T))
+    return made
+
+
+def curves(state: State) -> list[Named]:
+    """What a state shows: its schedules, and each under other budgets and after a replan."""
+    return shown(state, named(state))
+
+
+def shown(state: State, found: list[Named]) -> list[Named]:
+    """The same, of schedules that are made already."""
+    drawn = []
+    for each in found:
+        drawn.append(each)
+        if state["budgets"]:
+            for part in (10, 100):
+                drawn.append(Named(f"{each.label}, T/{part}", each.schedule, each.T // part))
+        if state["replan"] != "none":
+            T1 = number(str(state["T1"]))
+            POSITIVE.check("T1", T1)
+            t0 = each.T * state["t0"]
+            t0 = int(t0) if isinstance(each.T, int) else t0
+            planned = Replan(each.schedule, t0, each.T, decay_now=state["replan"] == "cooldown")
+            drawn.append(Named(f"{each.label}, {state['replan']} at {t0}", planned, T1))
+    return drawn
+
+
+def theory(found: list[Named]) -> str:
+    """What the convex bound says of schedules, over what it says of the first."""
+    if not isinstance(found[0].T, int) or found[0].T > _COUNTED:
+        return ""
+    results = []
+    for each in found:
+        largest = max(points(each.schedule, each.T)[1])
+        peak = largest * best_peak(each.schedule, each.T)
+        results.append((peak, loss_bound(each.schedule, each.T)))
+    lines = [
+        f"{i}: best peak {peak / results[0][0]:.3g}, bound {bound / results[0][1]:.4g}"
+        for i, (peak, bound) in enumerate(results, 1)
+    ]
+    return "\n".join(["Convex theory, over the first:", *lines])
+
+
+def added(each: Named, steps: list[float]) -> list[float]:
+    """The sum of the values before each of some steps."""
+    if not isinstance(each.T, int) or each.T > _COUNTED:
+        return [math.nan] * len(steps)
+    values = [each.schedule(t, each.T) for t in range(each.T)]
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    found: list[float] = sums[[int(t) for t in steps]].tolist()
+    return found
