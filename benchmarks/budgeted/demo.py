@@ -10,7 +10,7 @@ from benchmarks.budgeted.sweep import Results, run
 
 PERCENTS = (1, 2, 5, 10, 25, 50)
 RATES = (1.6, 0.8, 0.4, 0.2, 0.1, 0.05)
-SEEDS = tuple(range(20))
+SEEDS = tuple(range(30))
 
 
 def demo(

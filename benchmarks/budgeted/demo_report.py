@@ -158,13 +158,14 @@ def _draw_schedules(axes: Axes, schedules: Mapping[str, Rule]) -> None:
     T = 1000
     t = np.arange(T + 1)
     for i, (name, rule) in enumerate(schedules.items()):
+        rate = rule.rate(t, T)
         axes.plot(
-            t / T, rule.rate(t, T), markevery=(40 + 20 * i, 160), markersize=5, **STYLES[name]
+            t / T, rate / rate.max(), markevery=(40 + 20 * i, 160), markersize=5, **STYLES[name]
         )
     axes.set(
         title="The schedules",
         xlabel="share of the budget spent, t / T",
-        ylabel="learning rate / peak",
+        ylabel="learning rate / its highest",
         xlim=(0, 1),
         ylim=(0, 1.03),
     )
@@ -194,6 +195,7 @@ def _draw_differences(axes: Axes, results: Results) -> None:
         xscale="log",
     )
     axes.set_yscale("symlog", linthresh=1)
+    axes.set_yticks([-1, -0.5, 0, 0.5, 1, 2, 5])
     axes.set_xticks(results.percents, [f"{percent:g}" for percent in results.percents])
     axes.yaxis.set_major_formatter(ScalarFormatter())
     for axis in (axes.xaxis, axes.yaxis):
