@@ -105,7 +105,8 @@ def first_update(subject: Subject) -> Answer:
 def one_step(subject: Subject) -> Answer:
     """A budget of one step runs at the peak, and ends at 0."""
     rates = _rates(subject, subject.make(1, 0), range(2))
-    return answer(_same(rates, [1, 0]), f"its rate is {rates[0]:.3g}, and {rates[1]:.3g} after it")
+    found = f"the rate of its step is {rates[0]:.3g}, and the rate after it {rates[1]:.3g}"
+    return answer(_same(rates, [1, 0]), found)
 
 
 def warmup_of_all(subject: Subject) -> Answer:
@@ -134,7 +135,7 @@ def vector(subject: Subject) -> Answer:
 def traced(subject: Subject) -> Answer:
     """T may be traced: one compiled function serves two budgets."""
     if isinstance(subject, Scheduler) or not subject.compiled:
-        return Answer(None, "it runs beside the compiled step")
+        return Answer(None, "it runs outside the compiled step")
     import jax
     import jax.numpy as jnp
 

@@ -117,7 +117,7 @@ def optax() -> list[Peer]:
 
 def keras() -> list[Peer]:
     schedules = frameworks.keras_on_jax().optimizers.schedules
-    late = "changes after its boundaries: set to one step less"
+    late = "changes one step after its boundaries, so they are set one step less"
     makers: dict[str, tuple[str, Callable[[int], Callable[[Any], Any]], str]] = {
         "linear": (
             "PolynomialDecay",
@@ -169,8 +169,8 @@ def torch() -> list[Peer]:
             lambda T: lr_scheduler.MultiStepLR(optimizer(), milestones(T), FACTOR),
         ),
     }
-    walk = f"a recursion: every step is run, for T up to {STEPPABLE:,}"
-    jump = "`step(t)`, deprecated, for the steps that are asked"
+    walk = f"a recursion: every step runs, for T up to {STEPPABLE:,}"
+    jump = "the deprecated `step(t)`, called for each measured step"
     return [
         peer
         for profile, (name, make) in makers.items()
@@ -185,7 +185,7 @@ def transformers() -> list[Peer]:
     from transformers import optimization
 
     hf: Any = optimization  # It is half typed.
-    note = "the function that LambdaLR multiplies by, called for the steps that are asked"
+    note = "the factor function of its LambdaLR, called for each measured step"
     makers: dict[str, tuple[str, Callable[[int], Any]]] = {
         "linear": (
             "get_linear_schedule_with_warmup",
@@ -217,7 +217,7 @@ def transformers() -> list[Peer]:
 def fvcore() -> list[Peer]:
     from fvcore.common import param_scheduler as fv
 
-    note = "a function of t/T in [0, 1), given to it in float64; from T on it promises nothing"
+    note = "a function of t/T in [0, 1), called with t/T in float64; it promises nothing from T on"
     makers: dict[str, tuple[str, Callable[[int], Callable[[float], float]]]] = {
         "linear": ("LinearParamScheduler", lambda T: fv.LinearParamScheduler(1.0, 0.0)),
         "cosine": ("CosineParamScheduler", lambda T: fv.CosineParamScheduler(1.0, 0.0)),
@@ -269,10 +269,12 @@ def pytorch_optimizer() -> list[Peer]:
 
         return of
 
-    note = "`step()` after each update, its counter `step_t` set; the first update is at `min_lr`"
-    shifted = f"{note}, the second at the peak: shifted by one"
-    instead = f"{note}: for it stands what `step()` gives at a count of 0"
-    lambdas = "the function that LambdaLR multiplies by, called for the steps that are asked"
+    note = (
+        "`step()` after each update, with its counter `step_t` set; the first update is at `min_lr`"
+    )
+    shifted = f"{note}, the second at the peak, so the steps are shifted by one"
+    instead = f"{note}, so the rate of `step()` at a count of 0 takes its place"
+    lambdas = "the factor function of its LambdaLR, called for each measured step"
     return [
         _python(
             "pytorch-optimizer",
@@ -307,7 +309,7 @@ def pytorch_optimizer() -> list[Peer]:
 
 def timm() -> list[Peer]:
     schedulers = frameworks.timm_schedulers()
-    note = "`step_update(t)` for the steps that are asked"
+    note = "`step_update(t)`, called for each measured step"
     makers: dict[str, tuple[str, Callable[[int], Any], str]] = {
         "linear": (
             "PolyLRScheduler",
@@ -334,7 +336,7 @@ def timm() -> list[Peer]:
             lambda T: schedulers.MultiStepLRScheduler(
                 optimizer(), [b + 1 for b in milestones(T)], FACTOR, t_in_epochs=False
             ),
-            f"{note}; changes a step before its milestones: set to one step more",
+            f"{note}; it changes one step before its milestones, so they are set one step more",
         ),
     }
 

@@ -140,12 +140,12 @@ def tables(effort: Effort, size: Size = DEEP) -> list[Table]:
             summarize(compiled, ONE),
         ),
         Table(
-            "The same: until the first update of each is done, which is tracing and compiling.",
+            "The same: the time until the first update of each is done, for tracing and compiling.",
             "six budgets",
             "s",
             summarize(to_first),
         ),
-        Table("The same: the whole of it.", "six budgets", "s", summarize(seconds)),
+        Table("The same: the total time.", "six budgets", "s", summarize(seconds)),
     ]
 
 

@@ -33,7 +33,7 @@ def tables(effort: Effort) -> list[Table]:
     for name, first in FIRST.items():
         before, own = zip(*times[name], strict=True)
         rows += summarize({first: before, f"{name}, after that": own}, limit)
-    title = "One import; that of an adapter has rex_core's in it."
+    title = "One import. The import of an adapter includes rex_core's."
     return [Table(title, "import", "ms", rows)]
 
 

@@ -38,11 +38,11 @@ def tables(effort: Effort) -> list[Table]:
     calls = {name: caller(function, t, T) for name, function in FUNCTIONS.items()}
     compiling = summarize(compile_times(effort, t, T))
     many = compare({f"{n} lane{'s'[: n > 1]}": lanes(n) for n in LANES}, CALLS // 5, effort)
-    own = "peak, end, warmup and β of their own"
+    own = "each with its own peak, end, warmup and β"
     return [
         Table("One jitted call of a schedule.", "jitted", "µs", compare(calls, CALLS, effort)),
         Table("The same: tracing and compiling it.", "compiling", "ms", compiling),
-        Table(f"One jitted call of many schedules, with {own}.", "lanes", "µs", many),
+        Table(f"One jitted call of many schedules, {own}.", "lanes", "µs", many),
     ]
 
 

@@ -57,7 +57,7 @@ def tables(effort: Effort) -> list[Table]:
             compare(schedules, 1, few, limit, per_second=1e3),
         ),
         Table(
-            "The same: the largest amount of memory taken, in sizes of the result.",
+            "The same: the peak of the memory, in sizes of the result.",
             "memory for them",
             "sizes",
             summarize({name: [peak(call)] for name, call in held.items()}, sizes),

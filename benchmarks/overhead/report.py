@@ -80,7 +80,7 @@ def draw(tables: Iterable[Table], path: Path) -> None:
     axes.set_yticks(range(len(promised)), [label for label, _, _ in promised])
     axes.margins(y=0.02)
     axes.grid(alpha=0.3)
-    canvas.suptitle("Costs and their bounds: what is not right of the line keeps its bound")
+    canvas.suptitle("Costs and their bounds: a mark at or left of the line keeps its bound")
     canvas.supxlabel("measured / bound: the median, and the middle half of the rounds")
     canvas.savefig(path, dpi=120)
 

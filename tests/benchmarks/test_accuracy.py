@@ -218,7 +218,7 @@ def test_pytorch_optimizer_is_stepped_after_each_update():
 def test_what_is_made_for_pytorch_is_not_asked_to_be_traced():
     (fvcore,) = asked("fvcore")
     answer = behaviour.answers(fvcore)["traced T"]
-    assert answer == {"yes": None, "what": "it runs beside the compiled step"}
+    assert answer == {"yes": None, "what": "it runs outside the compiled step"}
 
 
 def test_a_library_that_is_missing_is_named(monkeypatch):
