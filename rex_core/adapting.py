@@ -1,6 +1,6 @@
-"""What adapters need of this library, besides its public names: all of it stands here.
+"""The names of this library that adapters need, besides the public ones.
 
-An adapter accepts a schedule and a budget when it is made, and gets one value at each step.
+An adapter checks a schedule and a budget when it is made, and gets one value at each step.
 """
 
 import inspect
@@ -97,7 +97,7 @@ def checked_schedule(name: str, schedule: Any) -> Function:
 
 
 def tried(name: str, schedule: Function, T: Real, accepted: Range = NOT_NEGATIVE) -> None:
-    """Call a schedule at some places of its budget: what it refuses is refused now."""
+    """Call a schedule at some places of its budget, so that errors come now."""
     try:
         for t in sorted({type(T)(T * place / _PLACES) for place in range(_PLACES + 1)}):
             checked_value(name, schedule(t, T), accepted)
@@ -107,11 +107,11 @@ def tried(name: str, schedule: Function, T: Real, accepted: Range = NOT_NEGATIVE
         except (TypeError, ValueError):
             text = f"{name} must be a function of (t, T); got {shown(schedule)}"
             raise ValueError(text) from error
-        raise  # It is one of what it calls.
+        raise  # The error comes from within the schedule.
 
 
 def checked_value(name: str, number: Any, accepted: Range = NOT_NEGATIVE) -> float:
-    """One value of a schedule as a Python float, if it is one in the range."""
+    """One value of a schedule as a Python float; a ValueError if it is not in the range."""
     if number.__class__ is float and accepted.least < number < accepted.most:
         value: float = number
         return value
@@ -122,9 +122,9 @@ def checked_value(name: str, number: Any, accepted: Range = NOT_NEGATIVE) -> flo
 
 
 def number(text: str) -> Any:
-    """A number as it is written; an integer where it is whole and has no point, as 10_000 and 1e4.
+    """The number in a text: an integer if it is whole and has no point, as 10_000 and 1e4.
 
-    What is no number stays the text, to be refused by the argument's name.
+    Another text is returned as it is. The check of the argument then refuses it by name.
 
     >>> number("10_000"), number("1e4"), number("3e-4"), number("1.0"), number("rex")
     (10000, 10000, 0.0003, 1.0, 'rex')
@@ -152,7 +152,7 @@ def checked_count(name: str, count: Any, least: int | None = None) -> int:
 
 
 def reading(budget: Any, t: Any) -> tuple[Any, Any]:
-    """What a schedule is called with: the time of a `WallClock`, or t of a budget of steps."""
+    """The (t, T) to call a schedule with: those of a `WallClock`, or t and a budget of steps."""
     return (budget.t, budget.T) if isinstance(budget, WallClock) else (t, budget)
 
 
@@ -189,6 +189,6 @@ def _peak(function: Any) -> Any:
 
 
 def pickled() -> Iterator[Any]:
-    """What pickles of values name: classes and functions that only make values of their fields."""
+    """The names in pickles of values: classes, and functions that make values of fields."""
     yield from (_made, Fraction, Bound, *TYPES.values())
     yield from (f for f in FUNCTIONS.values() if f.__module__.startswith("rex_core."))

@@ -11,7 +11,7 @@ import numpy as np
 Number: TypeAlias = float
 Array: TypeAlias = Any  # An array of any library: no type is common to all of them.
 Real: TypeAlias = Any  # A Number or an Array.
-Namespace: TypeAlias = Any  # `math` for numbers, for arrays their library in the array API's form.
+Namespace: TypeAlias = Any  # `math` for numbers; for arrays, their array API namespace.
 
 NUMPY = (np.ndarray, np.generic)
 MAX_FLOAT = sys.float_info.max
@@ -27,7 +27,7 @@ def is_number(value: Any) -> bool:
 def is_torch(value: Any) -> bool:
     """Whether the value is a PyTorch tensor.
 
-    array_api_compat could tell, but torch.compile, which follows every call, warns of its caches.
+    array_api_compat has this check too, but torch.compile traces it and warns of its caches.
     """
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
@@ -41,7 +41,7 @@ def is_array(value: Any) -> bool:
 
 
 def python_number(value: Any) -> Any:
-    """A single number as Python's int or float if it is one of those; else the value."""
+    """Python's int or float for a single number of these kinds; else the value."""
     if isinstance(value, (np.integer, np.float64)):
         return value.item()
     if value.__class__ is Fraction:
@@ -50,10 +50,10 @@ def python_number(value: Any) -> Any:
 
 
 def standard(value: Any) -> Any:
-    """The value in a dtype that every library knows, where it has a rarer one.
+    """The value in a dtype that every library knows.
 
-    Those are NumPy's long doubles, other byte orders and bfloat16, PyTorch's unsigned integers,
-    subclasses of Python's int, and fractions.
+    Rarer kinds are converted: NumPy's long doubles, other byte orders and bfloat16, PyTorch's
+    unsigned integers, subclasses of Python's int, and fractions.
     """
     if value.__class__ is int or value.__class__ is float:
         return value
@@ -66,7 +66,7 @@ def standard(value: Any) -> Any:
         if dtype.kind == "V" and dtype.type is not np.void:
             return value.astype(np.float32)
         if dtype.kind == "f" and dtype.itemsize > 8:
-            with np.errstate(over="ignore"):  # What is beyond float64 is refused as infinite.
+            with np.errstate(over="ignore"):  # A value that overflows is refused.
                 return value.astype(np.float64)
         if not dtype.isnative:
             return value.astype(dtype.newbyteorder("="))
@@ -79,7 +79,7 @@ def standard(value: Any) -> Any:
 
 
 def whole_steps(value: Real) -> Real:
-    """Known floats that are whole numbers as the integers that they are; else the value."""
+    """Known floats that are whole numbers, as integers; else the value."""
     value = python_number(value)
     if is_number(value):
         return int(value) if value % 1 == 0 else value
@@ -93,7 +93,7 @@ def whole_steps(value: Real) -> Real:
 def namespace(*values: Real) -> Namespace:
     """The array namespace of the values, or `math` if all of them are Python numbers.
 
-    NumPy's arrays mix with those of any one other library, as they do there.
+    NumPy's arrays mix with those of one other library, as that library allows.
     """
     arrays = [value for value in values if not is_number(value)]
     if not arrays:
@@ -123,7 +123,7 @@ def concrete(value: Real) -> Any:
         try:
             value = value.detach().cpu()
             return (value.float() if value.dtype is torch.bfloat16 else value).numpy()
-        except RuntimeError:  # torch.vmap, FakeTensor: there are no values to look at.
+        except RuntimeError:  # torch.vmap and FakeTensor have no values to look at.
             return None
     jax = sys.modules.get("jax")
     if jax is not None and isinstance(value, jax.core.Tracer):
@@ -135,7 +135,7 @@ def concrete(value: Real) -> Any:
 
 
 def everywhere(condition: Any) -> bool:
-    """Whether a condition holds everywhere; torch.compile follows it for Python's booleans."""
+    """Whether a condition holds everywhere. torch.compile can trace it for Python's booleans."""
     return condition if isinstance(condition, bool) else bool(np.all(condition))
 
 
@@ -186,7 +186,7 @@ def converted(value: Real, dtype: Any, device: Any, xp: Namespace) -> Array:
 
 
 def alike(value: Real, array: Array, xp: Namespace) -> Real:
-    """An array in the dtype of another one, and of its library; a Python number as it is."""
+    """The value in the dtype and library of an array. A Python number stays as it is."""
     if is_number(value):
         return value
     return converted(value, array.dtype, array.device if is_torch(array) else None, xp)
@@ -204,7 +204,7 @@ def widened(value: Real) -> Real:
 
 
 def where(condition: Any, a: Real, b: Real, xp: Namespace) -> Real:
-    """Elementwise choice, for Python numbers too, and NumPy's scalars, which stay scalars."""
+    """Elementwise choice, for Python numbers too. NumPy's scalars stay scalars."""
     if isinstance(condition, bool):
         return a if condition else b
     chosen = xp.where(condition, a, b)
@@ -212,7 +212,7 @@ def where(condition: Any, a: Real, b: Real, xp: Namespace) -> Real:
 
 
 def shown(value: Any) -> str:
-    """The value as a message repeats it: shortened where it is long."""
+    """The value as text for a message, shortened if it is long."""
     try:
         text = repr(value)
     except (RecursionError, ValueError):  # Nested too deeply; an integer of very many digits.

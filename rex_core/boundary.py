@@ -1,7 +1,7 @@
-"""Places in a budget, exact: a share of it, steps from its start, steps back from its end.
+"""Exact places in a budget: a share of it, steps from its start, steps back from its end.
 
-A share is the short decimal or the ratio that its writer meant: 0.7 is 7/10. So the first step at
-or after it is found with integers alone, in int32 as in Python.
+A share stands for the short decimal or the ratio that its writer meant: 0.7 is 7/10. The first step
+on or after it is then found with integers alone, in int32 and in Python.
 """
 
 import math
@@ -32,14 +32,14 @@ from rex_core.moment import as_float
 from rex_core.progress import nudge
 from rex_core.ranges import Range
 
-# Two ratios up to this denominator are at least 2^-52 apart, and a double's rounding interval below
-# 1 is at most 2^-53 wide: no two of them share one.
+# Two ratios up to this denominator are at least 2^-52 apart. Below 1, a double's rounding interval
+# is at most 2^-53 wide. So no two of these ratios round to the same double.
 MAX_DENOMINATOR = 2**26
-MIN_FRACTION = 1e-6  # Down to here a float32 quotient finds the right read, give or take one.
+MIN_FRACTION = 1e-6  # Down to here, a float32 quotient is off by one read at most.
 MAX_MILESTONES = 1000
 _MAX_REMEMBERED = 4096
 
-Milestone: TypeAlias = float | Fraction  # An integer is one of steps.
+Milestone: TypeAlias = float | Fraction  # An integer counts steps.
 
 _meant: dict[float, Fraction] = {}
 
@@ -47,8 +47,8 @@ _meant: dict[float, Fraction] = {}
 def meant(share: Any) -> Fraction:
     """The ratio that the writer of a share meant: 0.7 is 7/10.
 
-    That is the ratio of smallest denominator that rounds to the share; if that is beyond 2^26, the
-    nearest ratio other than 0 with a denominator up to 2^26.
+    It is the ratio of smallest denominator that rounds to the share. If this denominator is beyond
+    2^26, it is the nearest ratio other than 0 with a denominator up to 2^26.
 
     >>> meant(1 / 3), meant(0.7)
     (Fraction(1, 3), Fraction(7, 10))
@@ -85,14 +85,14 @@ def _simplest(low: Fraction, high: Fraction) -> Fraction:
 
 
 def meant_number(share: Real) -> Real:
-    """A share that is a single short float of NumPy's as the float that its writer meant."""
+    """A single short float of NumPy's as the float that its writer meant; else the share."""
     return float(meant(share)) if isinstance(share, np.float16 | np.float32) else share
 
 
 def meant_sum(*shares: Real) -> Any:
     """The exact sum of shares: a Fraction, or a NumPy array of them.
 
-    None if one is traced, or not finite, as a slope in the place of a share may be.
+    None if a share is traced, or not finite. A gradient in the place of a share may be infinite.
     """
     known = [share if isinstance(share, Fraction) else concrete(share) for share in shares]
     if any(share is None or not everywhere(abs(share) < math.inf) for share in known):
@@ -109,11 +109,11 @@ def _meant_of(shares: Array) -> Array:
 
 
 class Boundary:
-    """A place in a budget: steps + share·T, where a share of whole steps ends with a whole one.
+    """A place in a budget: steps + share·T. If T counts whole steps, share·T is rounded up.
 
     Args:
         steps: Steps from the start, in the unit of t.
-        shares: Shares of T whose sum counts: 1 is its end, and a negative one goes back from there.
+        shares: Shares of T, to be added up. 1 is the end of T; a negative share goes back from it.
             The sum is exact if its denominator is up to 2^26, else the nearest such ratio.
     """
 
@@ -132,16 +132,16 @@ class Boundary:
             self.ratio = numerators.reshape(exact.shape), denominators.reshape(exact.shape)
 
     def of(self, T: int) -> int:
-        """The first step on or after it, of numbers that are Python's integers."""
+        """The first step on or after it, for Python's integers."""
         n, d = self.ratio  # type: ignore[misc]  # Numbers are known.
         place: int = self.steps + -(-n * T // d)
         return place
 
     def at(self, T: Real, t: Real, xp: Namespace) -> Real:
-        """The first step on or after it (the very point, if T is a float), in the dtype of t.
+        """The first step on or after it, in the dtype of t. If T is a float, the exact point.
 
-        Exact for shares that are known. A traced share has the digits of its dtype: in float32 the
-        step is off by up to one and T·2^-21.
+        Known shares are exact. A traced share has the digits of its dtype: in float32 the step is
+        off by up to one step and T·2^-21.
         """
         steps = self.steps if xp is math else alike(self.steps, t, xp)
         if self.ratio is not None:
@@ -160,14 +160,14 @@ class Boundary:
         return steps + point
 
     def times(self, count: Real, xp: Namespace) -> "Boundary":
-        """So many times its share, of floats."""
+        """The place at so many times its share, for floats."""
         many = Boundary()
         many.share = (self.share if xp is math else alike(self.share, count, xp)) * count
         many.ratio = None if self.ratio is None else (self.ratio[0] * count, self.ratio[1])
         return many
 
     def concrete(self) -> "Boundary | None":
-        """The same of Python's numbers and NumPy's; None while a compiler is tracing it."""
+        """The same place in numbers of Python and NumPy; None while a compiler is tracing it."""
         steps = concrete(self.steps)
         if steps is None or self.ratio is None:
             return None
@@ -187,9 +187,9 @@ def _pair(exact: Fraction) -> tuple[int, int]:
 
 
 def ceil_share(n: Any, d: Any, T: Real, t: Real, xp: Namespace) -> Real:
-    """⌈n·T/d⌉ for 0 <= n <= d <= 2^26, exact, no intermediate value beyond the dtype of t.
+    """⌈n·T/d⌉ for 0 <= n <= d <= 2^26, exact. No intermediate value overflows the dtype of t.
 
-    With T = q·d + r this is n·q + ⌈n·r/d⌉; the product n·r is divided digit by digit, in the
+    With T = q·d + r this is n·q + ⌈n·r/d⌉. The product n·r is divided digit by digit, in the
     largest radix that cannot overflow.
     """
     if isinstance(n, int) and isinstance(d, int) and isinstance(T, int):
@@ -211,7 +211,7 @@ def ceil_share(n: Any, d: Any, T: Real, t: Real, xp: Namespace) -> Real:
 
 
 class Share(Range):
-    """A share between two reads; `ready` makes a `Boundary` of it."""
+    """The share of T between two reads; `ready` makes a `Boundary` of it."""
 
     def __init__(self) -> None:
         super().__init__(MIN_FRACTION, 1)
@@ -221,19 +221,19 @@ class Share(Range):
         return Boundary(0, self.stored(value))
 
     def stored(self, value: Real) -> Real:
-        """The share, a single short float of NumPy's as the float that was meant."""
+        """The share. A single short float of NumPy's becomes the float that was meant."""
         return meant_number(super().stored(value))
 
 
 class Milestones:
     """Increasing places in a budget, as a user writes them; `ready` makes a `Boundary` of each.
 
-    A float or Fraction in (0, 1] is a share of T, a positive integer counts steps from the start, a
-    negative one steps back from the end.
+    A float or Fraction in (0, 1] is a share of T. A positive integer counts steps from the start. A
+    negative integer counts steps back from the end.
     """
 
     def check(self, name: str, value: Any) -> bool:
-        """Raise the ValueError of all declarations; True, since milestones are Python numbers."""
+        """Raise ValueError for bad milestones. Returns True: good ones are Python numbers."""
         numbers = self._numbers(value)
         right = 1 <= len(numbers) <= MAX_MILESTONES and all(map(_is_milestone, numbers))
         if right and _increase(numbers):
@@ -283,7 +283,7 @@ def _boundary(milestone: Number) -> Boundary:
 
 
 def places(milestones: Sequence[Boundary], T: Real, t: Real, xp: Namespace) -> list[Real]:
-    """Where milestones are in a budget; a ValueError if a known budget has no such places."""
+    """The places of milestones in a budget; a ValueError if a known budget lacks one."""
     found = [milestone.at(T, t, xp) for milestone in milestones]
     if any(milestone.steps for milestone in milestones):
         before: Any = 0

@@ -1,4 +1,4 @@
-"""Budgets: epochs, samples and tokens counted in updates; seconds that a clock spends."""
+"""Budgets: epochs, samples and tokens, counted in updates; seconds, counted by a clock."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from rex_core.arrays import shown
 from rex_core.boundary import meant
 from rex_core.ranges import COUNT, NOT_NEGATIVE, POSITIVE, check_truth
 
-# What is divided, by what, for each unit of a budget.
+# The dividend and the divisor for each unit of a budget.
 _SIZES = {
     "epochs": ("dataset_size", "batch_size"),
     "samples": ("samples", "batch_size"),
@@ -30,47 +30,50 @@ def total_steps(
     world_size: Any = 1,
     drop_last: bool = False,
 ) -> int:
-    """The number of optimizer updates that a budget of epochs, samples or tokens comes to.
+    """The number of optimizer updates in a budget of epochs, samples or tokens.
 
     ::
 
         batches = ⌈dataset_size / (batch_size · world_size)⌉    rounded down with drop_last
         updates = ⌈epochs · ⌈batches / accumulation⌉⌉
 
-    An epoch's last batch may be a smaller one, and so may its last accumulation: the update is made
-    with what there is, as Lightning, Hugging Face's `Trainer` and accelerate do. Others:
+    The last batch of an epoch may be smaller, and the last accumulation may have fewer batches. The
+    update is made all the same, as in Lightning, Hugging Face's `Trainer` and accelerate. Other
+    training loops need another call:
 
-    * Keras accumulates across epochs, and so does a loop that counts batches without end:
-      ``total_steps(...) // accumulation``, the accumulation not given to total_steps.
-    * A loop that leaves an incomplete accumulation at the end of each epoch, as ``if (i + 1) %
-      accumulation == 0`` does: ``epochs * (total_steps(epochs=1, ...) // accumulation)``, again not
-      given to total_steps.
-    * ``DataLoader(..., drop_last=True)`` with a `DistributedSampler` that pads, which is its
-      default (under Lightning too): ``dataset_size=len(sampler)`` and no world_size. accelerate,
-      `Trainer`, and a sampler that also drops, repeat no sample and are counted as above.
+    * Keras accumulates across epochs. So does a loop that counts the batches of all epochs. Do not
+      give the accumulation to total_steps: ``total_steps(...) // accumulation``.
+    * A loop with ``if (i + 1) % accumulation == 0`` makes no update of an incomplete accumulation
+      at the end of an epoch. Do not give the accumulation to total_steps: ``epochs *
+      (total_steps(epochs=1, ...) // accumulation)``.
+    * A `DistributedSampler` pads by default, under Lightning too. With it and ``DataLoader(...,
+      drop_last=True)``, give ``dataset_size=len(sampler)`` and no world_size. accelerate, `Trainer`
+      and a sampler with drop_last repeat no sample. They count as above.
 
-    samples are one epoch of so many; tokens too, in batches of tokens_per_step.
+    A budget of samples is one epoch of so many samples. A budget of tokens is one epoch of so many
+    tokens, in batches of tokens_per_step.
 
     Args:
-        epochs: The budget in passes over the dataset, > 0, also fractions: 0.7 of an epoch of 10
-            updates is 7. Needs dataset_size and batch_size.
+        epochs: The budget in passes over the dataset, > 0. It may be a fraction: 0.7 of an epoch of
+            10 updates is 7. Needs dataset_size and batch_size.
         samples: The budget in samples, an integer >= 1, over all processes. Needs batch_size.
-        tokens: The budget in tokens, an integer >= 1. Needs tokens_per_step, and nothing but
-            drop_last besides.
+        tokens: The budget in tokens, an integer >= 1. Needs tokens_per_step. Of the other arguments
+            only drop_last may be given.
         dataset_size: The samples of an epoch, over all processes, an integer >= 1.
         batch_size: The samples of one batch of one process, an integer >= 1.
-        tokens_per_step: The tokens of one update, of all its batches and processes, an integer >=
+        tokens_per_step: The tokens of one update, in all its batches and processes, an integer >=
             1.
         accumulation: The batches whose gradients one update adds up, an integer >= 1.
         world_size: The processes that share the samples of an epoch, an integer >= 1.
         drop_last: Whether a last batch that is not full on every process is left out.
 
     Returns:
-        The number, an int >= 1: the total_steps of a schedule that is asked once per update.
+        The number, an int >= 1: the total_steps of a schedule that is read once per update.
 
     Raises:
-        ValueError: Not exactly one of epochs, samples and tokens; an argument that this one needs
-            is missing, or one that contradicts it is given; a value out of range; no update at all.
+        ValueError: Not exactly one of epochs, samples and tokens is given. An argument that it
+            needs is missing. An argument contradicts it. A value is out of range. The budget has no
+            update.
 
     >>> total_steps(epochs=90, dataset_size=1_281_167, batch_size=32, world_size=8)
     450450
@@ -122,21 +125,22 @@ def total_steps(
 class WallClock:
     """A budget of seconds: the pair (t, T) of a schedule that runs on time.
 
-    t is the time since the clock was made, less what it was paused, and T the budget::
+    t is the time since the clock was made, without its pauses. T is the budget::
 
         clock = WallClock(8 * 3600)
         while clock.t < clock.T:
             rate = schedule(clock.t, clock.T)
             ...
 
-    Everything after the line that makes the clock counts, compilation too: make it later, or pause
-    it, to have that free. It follows `time.monotonic`, which no change of the system's time
-    affects. Where a device works behind Python's back, wait for its results before looking at t.
-    In the adapters that ask a schedule from Python a clock may take the place of total_steps.
+    The time counts from the line that makes the clock, compilation included. To leave compilation
+    out, make the clock later, or pause it. The clock follows `time.monotonic`: a change of the
+    system's time does not affect it. If a device works asynchronously, wait for its results before
+    you read t. Where an adapter calls the schedule from Python, a clock may take the place of
+    total_steps.
 
-    A checkpoint holds ``clock.state_dict()``; the clock of the next process, once it has loaded
-    that, goes on from there, and the time between does not count. A pickled clock does the same.
-    To go back to an earlier checkpoint within a run gives the time since then again.
+    Save ``clock.state_dict()`` in a checkpoint. A clock that loads it goes on from there, and the
+    time between does not count. A pickled clock does the same. A clock that goes back to an earlier
+    checkpoint gets back the time since then.
 
     Args:
         seconds: T, finite and > 0.
@@ -162,7 +166,7 @@ class WallClock:
 
     def __init__(self, seconds: Any) -> None:
         self._T = float(POSITIVE.single("seconds", seconds))
-        # What was spent, and since when more is, None in a pause: replaced as one, for threads.
+        # Seconds spent, and since when the clock runs (None in a pause). One tuple, for threads.
         self._reading: tuple[float, float | None] = 0.0, time.monotonic()
 
     @property
@@ -181,7 +185,7 @@ class WallClock:
         self._reading = self.t, None
 
     def resume(self) -> None:
-        """Let the clock go on, unless it does."""
+        """Let the clock go on, unless it runs."""
         spent, since = self._reading
         if since is None:
             self._reading = spent, time.monotonic()
@@ -190,7 +194,7 @@ class WallClock:
     def paused(self) -> Iterator[None]:
         """Stop the clock for a while, as for validation: ``with clock.paused():``.
 
-        One that was stopped before stays so afterwards.
+        A clock that was stopped before stays stopped.
         """
         running = self._is_running()
         self.pause()
@@ -205,7 +209,7 @@ class WallClock:
         return {"t": self.t}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Set the time spent to that of a state; T, and whether the clock is stopped, stay.
+        """Set the time spent to the time in a state. T stays, and a stopped clock stays stopped.
 
         Raises:
             ValueError: The state has no such time.
@@ -218,7 +222,7 @@ class WallClock:
         return self._reading[1] is not None
 
     def __getstate__(self) -> tuple[float, float, bool]:
-        # Not the monotonic clock's reading, which means nothing after a boot or elsewhere.
+        # The reading of the monotonic clock means nothing after a boot, or on another machine.
         return self._T, self.t, self._is_running()
 
     def __setstate__(self, state: tuple[float, float, bool]) -> None:

@@ -34,20 +34,21 @@ _PEAK_MULT = Range(0, ends="(]")
 class Join(Timed, kind=True):
     """Schedules one after the other, each over its share of the budget, with its own (t, T).
 
-    Schedule i runs from milestone i - 1 to milestone i, and is called there as ``schedule(t -
-    start, end - start)``; with local=False as ``schedule(t, T)``, so that it counts from 0 and only
-    comes into force at its milestone. A share too short for a step is skipped.
+    Schedule i runs from milestone i - 1 to milestone i. There it is called as ``schedule(t - start,
+    end - start)``. With local=False it is called as ``schedule(t, T)``: it counts from 0, and takes
+    effect at its milestone. A share too short for a step is skipped.
 
     Args:
         schedules: Two or more schedules, profiles or other functions of (t, T), or their names.
-        milestones: Where the next one begins, one place less than there are schedules, increasing:
-            shares of the budget in (0, 1], each at the first step t with t >= share·T; integers for
-            steps from the start, below 0 for steps back from the end.
+        milestones: Where the next schedule begins: increasing places, one fewer than schedules. A
+            share of the budget in (0, 1) is the first step t with t >= share·T. A positive integer
+            counts steps from the start, a negative one steps back from the end.
         local: Whether each schedule has a (t, T) of its own.
 
     Raises:
-        ValueError: Not that many, a place out of range, no function of (t, T); at the call, places
-            that are not in the budget, and what the schedules refuse.
+        ValueError: There are not two or more schedules and one milestone fewer. A place is out of
+            range. A schedule is no function of (t, T). At the call: a place is not in the budget,
+            or a schedule refuses its t or T.
 
     >>> from rex_core import constant, linear
     >>> join = Join([Schedule(peak_value=0.5), linear], [0.5])
@@ -110,21 +111,21 @@ class Join(Timed, kind=True):
 class Restarts(Timed, kind=True):
     """One schedule several times over, each cycle with its own (t, T): warm restarts.
 
-    Cycle i, from 0, takes a share of T in proportion to period_mult^i, and its peak is
-    peak_value·peak_mult^i; end_value and init_value stay. Each cycle begins at the first step t on
-    or after its share of T, exactly (up to a denominator of 2^26). A cycle too short for a step is
-    skipped.
+    Cycles count from 0. Cycle i takes a share of T in proportion to period_mult^i. Its peak is
+    peak_value·peak_mult^i. end_value and init_value stay. Each cycle begins at the first step t on
+    or after its share of T. This step is exact up to a denominator of 2^26. A cycle too short for a
+    step is skipped.
 
     Args:
-        schedule: The schedule of a cycle: a `Schedule`, or where peak_mult is 1 any other value,
-            profile or function of (t, T).
+        schedule: The schedule of a cycle: a `Schedule`. If peak_mult is 1, any other value, profile
+            or function of (t, T) too.
         cycles: How many, an integer in [1, 100].
-        period_mult: Length of a cycle over that of the one before it, in [0.01, 100].
-        peak_mult: Peak of a cycle over that of the one before it, > 0; any shape. Each peak stays
-            on its side of end_value.
+        period_mult: The length of a cycle divided by the length of the one before, in [0.01, 100].
+        peak_mult: The peak of a cycle divided by the peak of the one before, > 0; any shape. Each
+            peak must stay on its side of end_value.
 
     Raises:
-        ValueError: A value out of range, and what the schedule itself refuses.
+        ValueError: A value is out of range, or the schedule refuses its t or T.
 
     >>> from rex_core import linear
     >>> restarts = Restarts(Schedule(linear), 2, period_mult=2, peak_mult=0.5)
@@ -141,7 +142,7 @@ class Restarts(Timed, kind=True):
     peak_mult: Real
     _ends: tuple[Boundary, ...]
     _same: bool
-    _checked: int | None  # The budget of the last call, if its cycles were looked at.
+    _checked: int | None  # The budget of the last call, if its cycles were checked.
     _function: Function
 
     def __init__(
@@ -181,7 +182,7 @@ class Restarts(Timed, kind=True):
         edges = [0, *(end.at(T, step, xp) for end in self._ends)]
         checked = T.__class__ is int and self._checked == T
         if isinstance(self.schedule, Timed) and not checked:
-            # A cycle too short for its phases is refused now, not when it comes.
+            # A cycle too short for its phases is refused now, not when t comes there.
             for length in _lengths(edges):
                 if not self._arrays:
                     self.schedule(0, length)
@@ -205,14 +206,14 @@ class Restarts(Timed, kind=True):
 class Product(Timed, kind=True):
     """The product of schedules at the same (t, T), written ``a * b``.
 
-    One of them may be a warmup that is laid over a curve that counts from 0, or the scale of
-    another.
+    One factor may be a warmup over a curve that counts from 0, or the scale of another factor.
 
     Args:
         schedules: Two or more schedules, profiles or other functions of (t, T), or their names.
 
     Raises:
-        ValueError: Not two or more functions of (t, T); at the call, what the schedules refuse.
+        ValueError: schedules are not two or more functions of (t, T); at the call, one of them
+            refuses t or T.
 
     >>> from rex_core import constant, linear
     >>> product = Schedule(constant, warmup_steps=4) * linear
@@ -244,8 +245,9 @@ class Product(Timed, kind=True):
 class Clamp(Timed, kind=True):
     """A schedule that is kept in bounds: min(max(schedule(t, T), least), most).
 
-    A warmup within is kept in bounds too. A floor of the decay alone is a `Clamp` as the profile of
-    a `Schedule`: ``Schedule(Clamp(profile, least=0.1), warmup_steps=100)``, a share of the peak.
+    The bounds hold in a warmup too. For a floor of the decay alone, make the `Clamp` the profile of
+    a `Schedule`: ``Schedule(Clamp(profile, least=0.1), warmup_steps=100)``. The floor is a share of
+    the peak then.
 
     Args:
         schedule: A schedule, profile or other function of (t, T), or its name.
@@ -253,8 +255,8 @@ class Clamp(Timed, kind=True):
         most: The upper bound, or None; any shape.
 
     Raises:
-        ValueError: No bound, least above most, no function of (t, T); at the call, what the
-            schedule refuses.
+        ValueError: No bound is given; least is above most; schedule is no function of (t, T); at
+            the call, the schedule refuses t or T.
 
     >>> from rex_core import linear
     >>> [Clamp(linear, least=0.25)(t, 8) for t in range(9)]
@@ -329,7 +331,7 @@ def _check_peaks(schedule: Schedule, cycles: int, peak_mult: Real) -> None:
 
 
 def _lengths(edges: list[Any]) -> set[Any]:
-    """The distances of neighbours, as far as they are known, that are not empty."""
+    """The distances between neighbouring edges that are known and above 0."""
     found: set[Any] = set()
     for start, end in pairwise(edges):
         length = concrete(end - start)

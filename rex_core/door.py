@@ -1,8 +1,8 @@
-"""The door to every formula: it makes a profile of a curve, and a sampling of a rule of reads.
+"""The door to every formula: it makes a profile from a curve, and a sampling from a rule of reads.
 
-A door checks the parameters against their declarations, brings t, T and the parameters to one kind
-of number, and takes a short way for Python's integers and for NumPy's long arrays. The formula
-behind it sees numbers that are in order: there is nothing left to check.
+A door checks the parameters against their declarations. It brings t, T and the parameters to one
+kind of number. It takes a short way for Python's integers and for NumPy's long arrays. The formula
+behind it gets checked numbers only.
 """
 
 import math
@@ -66,7 +66,7 @@ class Function(Protocol, Generic[P]):
 
 
 class Door:
-    """The formula of a function of (t, T), and what its parameters may be."""
+    """The formula of a function of (t, T), and the declarations of its parameters."""
 
     def __init__(self, formula: Callable[..., Any], declared: dict[str, Declared]) -> None:
         self.formula = formula
@@ -79,7 +79,7 @@ class Door:
         self.milestone_names = [name for name in declared if isinstance(declared[name], Milestones)]
 
     def check(self, params: dict[str, Any]) -> bool:
-        """Refuse parameters that the declarations do; whether all of them are Python's."""
+        """Refuse parameters that break a declaration. Returns whether all are Python numbers."""
         check_names(self.name, params, self.declared)
         numbers = True
         for name, value in params.items():
@@ -101,16 +101,16 @@ class Door:
         return {name: self.declared[name].ready(value) for name, value in params.items()}
 
     def place(self, params: dict[str, Any], T: Real, spent: Real, xp: Namespace) -> dict[str, Any]:
-        """Ready parameters, with the milestones of a budget for milestones."""
+        """Ready parameters, with the places in a budget for milestones."""
         found = {name: (self.defaults | params)[name] for name in self.milestone_names}
         return params | {name: places(found[name], T, spent, xp) for name in found}
 
     def bound(self, params: dict[str, Any]) -> Callable[[Any, Any], Any]:
-        """The function of (t, T) with parameters that are checked."""
+        """The function of (t, T) with checked parameters."""
         raise NotImplementedError
 
     def opened(self, function: Callable[..., Any]) -> Any:
-        """The function under the name, the words and the parameters of the formula."""
+        """The function with the name, the docstring and the parameters of the formula."""
         for name in ("__name__", "__qualname__", "__doc__", "__module__"):
             setattr(function, name, getattr(self.formula, name))
         function.__signature__ = self.signature  # type: ignore[attr-defined]
@@ -119,7 +119,7 @@ class Door:
 
 
 def _public(own: Signature) -> Signature:
-    """The signature of (t, T, *, params) for that of a formula."""
+    """The signature (t, T, *, params), from the signature of a formula."""
     kind = Parameter.POSITIONAL_OR_KEYWORD
     first = [Parameter(name, kind, annotation=Real) for name in ("t", "T")]
     own_params = own.parameters.values()
@@ -130,7 +130,7 @@ def _public(own: Signature) -> Signature:
 class ProfileDoor(Door):
     """The door to the formula of a curve: (left, spent, xp, *, params) -> factor.
 
-    left + spent is the budget, neither is negative, and xp is the namespace of the numbers.
+    left + spent is the budget. Neither is negative. xp is the namespace of the numbers.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class ProfileDoor(Door):
         return self.formula(left, spent, xp, **self.place(params, left + spent, spent, xp))
 
     def bound(self, params: dict[str, Any]) -> Callable[[Any, Any], Any]:
-        """The function of (t, T) with parameters that are checked."""
+        """The function of (t, T) with checked parameters."""
         ready = self.ready(params)
         number = partial(self.number, **ready)
         short = not any(map(is_array, params.values()))
@@ -153,7 +153,7 @@ class ProfileDoor(Door):
             if t.__class__ is int is T.__class__ and 0 <= t < T and short:
                 try:
                     return number(T - t, t, math)
-                except OverflowError:  # Integers that have no float.
+                except OverflowError:  # An integer is too large for a float.
                     pass
             return self.value(t, T, params, ready)
 
@@ -171,7 +171,7 @@ class ProfileDoor(Door):
         return self.curve(left, spent, T, xp, **(ready | numbers))
 
     def _of_blocks(self, t: Array, T: Real, ready: dict[str, Any]) -> Callable[[Array], Array]:
-        """The factor of a block of an array of NumPy's."""
+        """The factors of a block of a NumPy array."""
         xp = namespace(t)
         if self.milestone_names:
             T = float(T) if t.dtype.kind == "f" else T
@@ -184,7 +184,7 @@ class ProfileDoor(Door):
         return factors
 
     def curve(self, left: Time, spent: Time, T: Real, xp: Namespace, **params: Any) -> Real:
-        """The formula, of numbers that `measure` has brought in order, and ready parameters."""
+        """The formula, for numbers from `measure` and ready parameters."""
         if not self.integers:
             left, spent = as_float(left, xp), as_float(spent, xp)
         for name, value in params.items():
@@ -210,7 +210,7 @@ class SamplingDoor(Door):
         self.always = always
 
     def bound(self, params: dict[str, Any]) -> Callable[[Any, Any], Any]:
-        """The function of (t, T) with parameters that are checked."""
+        """The function of (t, T) with checked parameters."""
         ready = self.ready(params)
         rule: Callable[..., Any] = partial(self.read, **ready)
         short = not any(map(is_array, params.values()))
@@ -223,7 +223,7 @@ class SamplingDoor(Door):
         return function
 
     def value(self, t: Time, T: Real, params: dict[str, Any], ready: dict[str, Any]) -> Time:
-        """The moment of the last read at any t and T; t itself before the budget."""
+        """The moment of the last read, at any t and T. Before the budget it is t."""
         if goes_in_blocks(t, T, *params.values()) and t.size > BLOCK:
             return blockwise(lambda block: self.value(block, T, params, ready), t)
         t, T, xp, _ = unify(t, T, others=[v for v in params.values() if is_array(v)])
@@ -235,7 +235,7 @@ class SamplingDoor(Door):
         return where(t < read, t, read, xp)
 
     def read(self, spent: Real, T: Real, xp: Namespace, **ready: Any) -> Real:
-        """The formula, of numbers that are in order, and ready parameters."""
+        """The formula, for unified numbers and ready parameters."""
         if self.milestone_names:
             ready = self.place(ready, T, spent, xp)
         return self.formula(spent, T, xp, **ready)
@@ -245,12 +245,12 @@ Formula = Callable[Concatenate[Any, Any, Namespace, P], Any]
 
 
 def profile(*, integers: bool = False, **declared: Declared) -> Callable[[Formula[P]], Function[P]]:
-    """Make a profile ``(t, T, *, params) -> factor`` of its formula.
+    """Make a profile ``(t, T, *, params) -> factor`` from its formula.
 
     Args:
         integers: Whether the formula takes whole steps as integers, and moments between them as
-            `Moment`, for the digits that those have; else it gets floats.
-        **declared: What each parameter may be.
+            `Moment`. These have more digits than floats. Otherwise it gets floats.
+        **declared: The declaration of each parameter.
     """
 
     def decorate(formula: Formula[P]) -> Function[P]:
@@ -265,7 +265,7 @@ def profile(*, integers: bool = False, **declared: Declared) -> Callable[[Formul
                         return simple(T - t, t, math)
                     if door.check(params):
                         return number(T - t, t, math, **door.ready(params))
-                except OverflowError:  # Integers that have no float.
+                except OverflowError:  # An integer is too large for a float.
                     pass
             door.check(params)
             return door.value(t, T, params, door.ready(params))
@@ -276,11 +276,11 @@ def profile(*, integers: bool = False, **declared: Declared) -> Callable[[Formul
 
 
 def sampling(*, always: bool = False, **declared: Declared) -> Callable[[Formula[P]], Function[P]]:
-    """Make a sampling ``(t, T, *, params) -> t'`` of its formula.
+    """Make a sampling ``(t, T, *, params) -> t'`` from its formula.
 
     Args:
         always: Whether it reads at every moment, between whole steps and after the budget as well.
-        **declared: What each parameter may be.
+        **declared: The declaration of each parameter.
     """
 
     def decorate(formula: Formula[P]) -> Function[P]:
@@ -298,7 +298,7 @@ def sampling(*, always: bool = False, **declared: Declared) -> Callable[[Formula
 
 
 def _by_position(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, whose parameters may be given by position: Python calls it faster."""
+    """The same function with parameters by position: Python calls it faster."""
     code, defaults = formula.__code__, formula.__kwdefaults__ or {}
     if len(defaults) < code.co_kwonlyargcount:
         return formula

@@ -35,7 +35,7 @@ PRESETS: dict[str, Function] = {}
 class Timed(Value):
     """A value that is a function of (t, T): numbers give a float, arrays an array.
 
-    A class says in `_value` what it gives.
+    A class defines the value in `_value`.
     """
 
     if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class Timed(Value):
     def __init_subclass__(cls, *, kind: bool = False) -> None:
         super().__init_subclass__(kind=kind)
         if "_value" in cls.__dict__:
-            cls._value.__qualname__ = f"{cls.__qualname__}.__call__"  # As errors have it.
-            cls.__call__ = cls._value  # type: ignore[method-assign]  # No call more for each value.
+            cls._value.__qualname__ = f"{cls.__qualname__}.__call__"  # The name in errors.
+            cls.__call__ = cls._value  # type: ignore[method-assign]  # One call less for each value.
 
     def _value(self, t: Any, T: Any) -> Any:
         """The value when t of a budget of T is spent."""
@@ -85,7 +85,7 @@ def _check_factor(other: Any) -> None:
 
 
 def _factors(function: Any) -> tuple[Any, ...]:
-    """What is multiplied: of a product its factors, so that a·b·c is one."""
+    """The factors of a product, so that a·b·c is one product; else the function."""
     from rex_core.compose import Product
 
     return function.schedules if isinstance(function, Product) else (function,)
@@ -154,7 +154,7 @@ def bind(function: Function | str, /, **params: Any) -> Bound:
 
 
 def named(name: str, function: str) -> Function:
-    """The function that is registered under a name; one of this library also by its path."""
+    """The function registered under a name. One of this library is found by its path too."""
     short = function.removeprefix("rex_core.")  # "rex_core.rex", as jsonargparse writes it.
     if short in PRESETS:
         raise ValueError(
@@ -189,9 +189,9 @@ def is_profile(function: Any) -> bool:
 
 
 def is_continuous(function: Any) -> bool:
-    """Whether a profile's formula takes floats for a moment between steps, or a sampling is always.
+    """Whether a float may stand for a moment between steps in a profile's formula or a sampling.
 
-    Those that know only whole steps, and values, need to be told of a `Moment` as such.
+    Functions that know only whole steps, and values, need the `Moment` itself.
     """
     door = door_of(function)
     if isinstance(door, SamplingDoor):
@@ -205,12 +205,12 @@ def takes_moments(function: Any) -> bool:
 
 
 def taking_moments(function: Function) -> Function:
-    """The function for a t that may be a `Moment`, of which one from elsewhere knows nothing."""
+    """The function for a t that may be a `Moment`. One from elsewhere gets numbers."""
     return function if takes_moments(function) else partial(_without_moments, function)
 
 
 def _without_moments(function: Function, t: Time, T: Real) -> Any:
-    """The value at a whole step, if that is what t is, and at a float between steps."""
+    """The value at t, given as an integer at a whole step and as a float between steps."""
     if t.__class__ is Moment and not is_number(t.part):
         between = function(t.rounded(), T)
         return where(t.part == 0, function(t.whole, T), between, namespace(t.part))
@@ -221,7 +221,7 @@ def _without_moments(function: Function, t: Time, T: Real) -> Any:
 
 
 def curve_of(profile: Function, sampling: Function = every_step) -> Curve:
-    """A profile that is read by a sampling, of what is left and spent: all is checked."""
+    """A profile, read by a sampling, as a function of checked numbers left and spent."""
     door = door_of(profile)
     if isinstance(door, ProfileDoor):
         params = door.ready(dict(profile.params)) if isinstance(profile, Bound) else {}
@@ -283,7 +283,7 @@ def _sampled_number(
 
 
 def check_callable(name: str, function: Any) -> None:
-    """Accept functions, and no classes or values."""
+    """Accept functions. Refuse classes and values."""
     if not callable(function) or isinstance(function, Value | type):
         hint = " (bind all parameters at once)" if isinstance(function, Bound) else ""
         raise ValueError(
@@ -297,7 +297,7 @@ def check_called(name: str, function: Function, given: Mapping[str, Any] | None 
         return
     try:
         inspect.signature(function).bind(0, 1, **(given or {}))
-    except ValueError:  # Some functions written in C have none to be seen.
+    except ValueError:  # Some functions written in C have no signature.
         return
     except TypeError:
         required = [
@@ -317,7 +317,7 @@ def check_called(name: str, function: Function, given: Mapping[str, Any] | None 
 def _check_parameters(function: Function, params: Mapping[str, Any]) -> None:
     try:
         accepted = [*inspect.signature(function).parameters.values()][2:]
-    except ValueError:  # Some functions written in C have none to be seen.
+    except ValueError:  # Some functions written in C have no signature.
         raise ValueError(
             f"function must be a profile or sampling function; got {shown(function)}"
         ) from None

@@ -1,4 +1,4 @@
-"""What a `Schedule` says of settings that are wrong."""
+"""The errors of a `Schedule` for wrong settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from rex_core.names import check_names
 def check_settings(
     owner: str, fields: Sequence[str], args: Sequence[Any], params: Mapping[str, Any]
 ) -> None:
-    """Refuse names that are no settings, with the right form where it is known."""
+    """Refuse names that are no settings. The error has the right form, if it is known."""
     functions = [*args[:2], params.get("profile"), params.get("sampling")]
     functions = [FUNCTIONS.get(f, f) if isinstance(f, str) else f for f in functions]
     for door in filter(None, map(door_of, functions)):
@@ -25,7 +25,7 @@ def check_settings(
 
 
 def no_decay(given: Sequence[str], warmup: Any, start: Any, T: Any) -> ValueError:
-    """The error of phases, given by these settings, that leave no decay."""
+    """The error for phases that leave no decay. given has the names of their settings."""
     decay = [name for name in given if name.startswith("decay")]
     if decay:
         rest = [name for name in given if name not in decay]

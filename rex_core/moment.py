@@ -1,4 +1,4 @@
-"""A moment between two steps, with the digits of what is left and of what is spent."""
+"""A moment between two steps, exact near the start and near the end of a budget."""
 
 import math
 from typing import Any, TypeAlias
@@ -10,12 +10,12 @@ from rex_core.arrays import Namespace, Real, is_integer, is_number, namespace
 
 
 class Moment:
-    """whole + part: an integer, or an array of them, and a float, at most a half from 0.
+    """whole + part: an integer or an array of integers, and a float in [-1/2, 1/2].
 
-    As one float32 it would have no digit of T - t left near the end of a long run. So integers are
-    subtracted from the integer, here too: `minus`.
+    One float32 would have no correct digit of T - t near the end of a long run. `minus` therefore
+    subtracts integers from the integer.
 
-    `minus` and `less` are no operators: torch.compile does not find those where the other operand
+    `minus` and `less` are functions. torch.compile does not find operators where the other operand
     is a tensor or one of its symbols.
     """
 
@@ -46,7 +46,7 @@ def less(a: Time, b: Time) -> Any:
     if Moment not in (a.__class__, b.__class__):
         return a < b
     (a, a_part), (b, b_part) = parts(a), parts(b)
-    steps, part = a - b, b_part - a_part  # Integers, and a float in [-1, 1]: no library's mix.
+    steps, part = a - b, b_part - a_part  # An integer and a float in [-1, 1], never mixed.
     return (steps < -1) | ((steps == -1) & (part > -1)) | ((steps == 0) & (part > 0))
 
 
@@ -79,7 +79,7 @@ def clamp(t: Time, T: Time, xp: Namespace) -> Time:
 
 
 def last_step(t: Time, xp: Namespace) -> Real:
-    """The last whole step of a `Moment`, which is all that a boundary needs to know; else t."""
+    """The last whole step of a `Moment`: boundaries need no more. Else t."""
     if t.__class__ is not Moment:
         return t
     early = t.part < 0
@@ -98,7 +98,7 @@ def as_float(value: Time, xp: Namespace) -> Real:
 
 
 def plus(a: Real, b: Real) -> Real:
-    """The sum, of floats if one of the two is, as strict promotion wants it."""
+    """The sum. If one of the two is a float, both become floats, for strict promotion."""
     xp = namespace(a, b)
     if xp is math or is_integer(a, xp) == is_integer(b, xp):
         return a + b

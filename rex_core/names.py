@@ -1,4 +1,4 @@
-"""The names of parameters: refused where they are unknown, with the one that was meant."""
+"""The names of parameters. The error for an unknown name has the one that was meant."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from rex_core.arrays import is_number, shown
 
-# What people call these elsewhere.
+# Names of these parameters elsewhere.
 GUESSES = {
     "peak_value": (
         "lr",
@@ -36,7 +36,7 @@ BUDGETS = "T", "total_steps", "max_steps", "num_training_steps", "epochs", "num_
 
 
 def check_names(owner: str, given: Mapping[str, Any], accepted: Iterable[str]) -> None:
-    """Refuse a name that is none of those accepted, and say which one is meant."""
+    """Refuse a name that is not accepted. The error says which one is meant."""
     accepted = list(accepted)
     for name, value in given.items():
         if name in accepted:
@@ -58,6 +58,6 @@ def check_names(owner: str, given: Mapping[str, Any], accepted: Iterable[str]) -
 
 
 def nearest_name(name: Any, accepted: Iterable[str]) -> str:
-    """What a message adds if a name is nearly one of those accepted."""
+    """The hint of a message, if a name is close to an accepted one."""
     nearest = difflib.get_close_matches(str(name), accepted, n=1)
     return f" (is {nearest[0]} meant?)" if nearest else ""

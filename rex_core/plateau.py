@@ -35,13 +35,13 @@ _WORDS = {"threshold_mode": ("rel", "abs"), "mode": ("min", "max")}
 class PlateauState(NamedTuple):
     """What a `Plateau` remembers between two metrics; a pytree, of Python numbers or of arrays.
 
-    ``state._asdict()`` is what to checkpoint, ``PlateauState(**saved)`` what to go on with.
+    Save ``state._asdict()`` in a checkpoint, and go on with ``PlateauState(**saved)``.
 
     Attributes:
         scale: The factor to multiply the rate with, from 1 down to min_scale.
         best: The metric to beat; infinite before the first one.
         bad_count: How many metrics in a row have not beaten it.
-        cooldown_left: How many of the next metrics are ignored if bad.
+        cooldown_left: How many of the next metrics are not counted if bad.
     """
 
     scale: Any
@@ -59,32 +59,33 @@ class Plateau(Value, kind=True):
         threshold_mode="rel"  metric < best · (1 - threshold)     metric > best · (1 + threshold)
         threshold_mode="abs"  metric < best - threshold           metric > best + threshold
 
-    After more than ``patience`` metrics in a row that are not, the scale becomes
-    max(scale · factor, min_scale), and the next ``cooldown`` metrics are not counted if bad. NaN is
-    never better. Update once per evaluation, and multiply any rate with ``state.scale``.
+    Other metrics are bad. After more than ``patience`` bad metrics in a row, the scale becomes
+    max(scale · factor, min_scale). The next ``cooldown`` metrics are then not counted if bad. NaN
+    is never better. Update once per evaluation, and multiply any rate with ``state.scale``.
 
-    These are the decisions of ``torch.optim.lr_scheduler.ReduceLROnPlateau``, except that
+    ``torch.optim.lr_scheduler.ReduceLROnPlateau`` takes the same decisions. Three things differ:
 
-    * the floor is a share of the rate (PyTorch's ``min_lr`` is that share times the rate);
-    * every reduction counts (as with ``eps=0``; by default PyTorch ignores those below 1e-8);
-    * they are taken in the dtype of the metric, of 32 bits at least: PyTorch's are float64, and a
-      float32 metric within a rounding of the threshold can fall on its other side.
+    * The floor here is a share of the rate. PyTorch's ``min_lr`` is that share times the rate.
+    * Every reduction counts here, as with ``eps=0``. PyTorch ignores reductions below 1e-8 by
+      default.
+    * The dtype here is the metric's, with 32 bits or more. PyTorch takes float64. A float32 metric
+      within a rounding error of the threshold can fall on its other side.
 
-    As there, "rel" looks at the sign of the best metric: below zero a metric that stays, or gets
-    slightly worse, is "better". Choose "abs" for metrics that can be negative.
+    Below zero, "rel" is misleading, here as in PyTorch: a metric that stays, or gets slightly
+    worse, is "better". Choose "abs" for metrics that can be negative.
     ``optax.contrib.reduce_on_plateau`` reduces one metric sooner at the same patience.
 
     Args:
-        factor: What the scale is multiplied with, in (0, 1); any shape.
+        factor: The factor of the scale at a reduction, in (0, 1); any shape.
         patience: How many bad metrics in a row are tolerated, an integer >= 0; any shape.
-        threshold: How much better is better, >= 0; any shape. In "rel", below 1 to be of use.
+        threshold: The least improvement, >= 0; any shape. In "rel" it is useful below 1.
         threshold_mode: "rel", a share of the best metric, or "abs", in the metric's unit.
         mode: "min" for metrics that should fall, "max" for those that should rise.
         cooldown: How many metrics after a reduction are not counted, an integer >= 0; any shape.
         min_scale: The smallest scale, in [0, 1]; any shape.
 
     Raises:
-        ValueError: A value out of range.
+        ValueError: A value is out of range.
 
     >>> plateau = Plateau(factor=0.1, patience=1)
     >>> state = plateau.init()
@@ -147,9 +148,9 @@ class Plateau(Value, kind=True):
         """The state before the first metric.
 
         Args:
-            like: A value of the kind, dtype and shape that the metrics will have. With an array the
-                state is made of arrays from the start, and a jitted step compiles once; by default
-                it is made of Python numbers, which the first update turns into what the metric is.
+            like: A value of the kind, dtype and shape of the metrics. With an array, the state has
+                arrays from the start, and a jitted step compiles once. By default the state has
+                Python numbers. The first update turns them into the metric's kind.
 
         Returns:
             The state; its scale is 1.
@@ -176,13 +177,13 @@ class Plateau(Value, kind=True):
 
         Args:
             state: What `init` or the last update returned.
-            metric: The metric: a number, NaN and infinities included, or an array, each element
-                with a plateau of its own; may be traced.
+            metric: The metric: a number, NaN and infinities included, or an array. Each element of
+                an array has a plateau of its own. The metric may be traced.
 
         Returns:
-            The new state: Python numbers if all that came in are; else arrays of the metric's
-            library, the floats in the widest dtype of metric and state, of 32 bits at least. A
-            tensor's graph is not kept, and its device not waited for.
+            The new state. It has Python numbers if state and metric have. Otherwise it has arrays
+            of the metric's library, and floats in the widest dtype of metric and state, with 32
+            bits or more. A tensor's graph is not kept. Its device is not waited for.
 
         Raises:
             ValueError: The state is no PlateauState, or not of real numbers and counts; the metric
@@ -223,7 +224,7 @@ class Plateau(Value, kind=True):
 
 
 def _checked(name: str, metric: Any) -> Any:
-    """The metric as a Python float, or as an array, which holds on to no graph of PyTorch's."""
+    """The metric as a Python float, or as an array without a graph of PyTorch's."""
     number = _plain(metric)
     if is_number(number) and (isinstance(number, float) or abs(number) <= sys.float_info.max):
         return float(number)
@@ -238,7 +239,7 @@ def _checked(name: str, metric: Any) -> Any:
 
 
 def _checked_count(name: str, count: Any) -> Any:
-    """The count, if it is one, or of a dtype of counts: values are not waited for."""
+    """The count, checked. Of an array only the dtype is checked: its values would be waited for."""
     count = _plain(count)
     if is_number(count):
         valid = isinstance(count, int) and 0 <= count <= _LARGEST
@@ -252,7 +253,7 @@ def _checked_count(name: str, count: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's single numbers as Python's: a mean is one, and a checkpoint should hold none."""
+    """NumPy's single numbers, such as a mean, as Python's: a checkpoint should hold these."""
     value = standard(value)
     single = isinstance(value, NUMPY) and value.ndim == 0 and value.dtype.kind in "iuf"
     return value.item() if single else value
@@ -267,9 +268,9 @@ def _is_integral(value: Real) -> bool:
 def _unify(
     reals: tuple[Any, ...], counts: tuple[Any, ...]
 ) -> tuple[tuple[Any, ...], tuple[Any, ...], Namespace]:
-    """Python numbers as they are, if all are; else arrays of one library, floats and counts.
+    """The numbers as they are if all are Python's; else arrays of one library, floats and counts.
 
-    The first two of the reals, metric and best, decide how wide the floats are.
+    The first two of the reals, metric and best, decide the width of the floats.
     """
     reals, counts = tuple(map(_plain, reals)), tuple(map(_plain, counts))
     xp = namespace(*reals, *counts)
@@ -294,7 +295,7 @@ def _dtypes(xp: Namespace, *arrays: Any) -> tuple[Any, Any]:
     """The dtypes of metrics and of counts."""
     defaults = default_dtypes(xp)
     floats = [array for array in arrays if xp.isdtype(array.dtype, "real floating")]
-    # JAX's weak ones were Python numbers: a scan makes such arrays of the first state.
+    # JAX's weak arrays were Python numbers: a scan makes them from the first state.
     floats = [array for array in floats if not getattr(array, "weak_type", False)] or floats
     widths = {xp.finfo(array.dtype).bits: array.dtype for array in floats}
     real = widths[max(widths)] if widths else defaults["real floating"]

@@ -10,7 +10,7 @@ def fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
     rest = share(left, spent, xp)
     if is_one(k):
         return rest
-    # Of log(t/T), the digits of the smaller of the two shares.
+    # The smaller of the two shares gives log(t/T) its digits.
     gone = share(spent, left, xp)
     few = xp.log1p(-where(rest < 0.25, rest, 0.0, xp))
     many = xp.log(where((rest >= 0.25) & (gone > 0), gone, 1.0, xp))
@@ -27,20 +27,20 @@ def raised(base: Real, power: Real, xp: Namespace) -> Real:
     if is_number(power) and power == 2:
         return base * base
     some = where(base > 0, base, 1.0, xp)
-    # A power that is no float32 would be rounded to one, and log(r) amplifies that.
+    # A power may be rounded to float32, and log(r) amplifies the error.
     digits = power % 2.0**-16
     return where(base > 0, some ** (power - digits) * some**digits, 0.0, xp)
 
 
 def exp_of(part: Time, rest: Time, xp: Namespace, gamma: Real, start: Real = 0.0) -> Real:
     """exp(start - γ·part/(part + rest))."""
-    # An error of the exponent is a relative error of the result: 5 ulp of an exponent of 3.
+    # An error of the exponent is a relative error of the result: 5 ulp for an exponent of 3.
     if is_number(gamma) and abs(gamma) <= 3 and start == 0:
         return xp.exp(-gamma * as_float(share(part, rest, xp), xp))
     coarse, fine = quotient(part, rest, xp)
-    # first - whole·coarse is exact and the rest of the exponent small; expm1, because XLA would
-    # merge a product of two exp into one of the rounded sum. The rest is beyond 60 only where the
-    # factor is below exp(-100).
+    # first - whole·coarse is exact, and the rest of the exponent is small. The rest takes expm1,
+    # since XLA would merge a product of two exp into one exp of the rounded sum. The rest is beyond
+    # 60 only where the factor is below exp(-100).
     whole, first = floor(gamma + 0.5, xp), floor(start + 0.5, xp)
     small = (start - first) + ((whole - gamma) * coarse - gamma * fine)
     factor = xp.exp(first - whole * coarse)

@@ -1,4 +1,4 @@
-"""The schedules that have a name: settings of `rex_core.Schedule`, and nothing more."""
+"""Schedules with a name: settings of `rex_core.Schedule`, and nothing more."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
@@ -91,7 +91,7 @@ class Pair(Value, kind=True):
 
 
 class OneCycle(Pair, kind=True):
-    """The `Pair` that `one_cycle` returns, of a `Schedule` each."""
+    """The `Pair` that `one_cycle` returns: both are a `Schedule`."""
 
     lr: Schedule
     momentum: Schedule
@@ -117,8 +117,8 @@ def falling_momentum(
     With r = (T - t)/T, the fraction left, and μ for momentum::
 
         momentum   m = μ·r
-        rate       peak_value · rex · (1 - m)/(1 - μ)     the gradients are summed, as SGD does
-                   peak_value · rex                       they are averaged, as Adam does
+        rate       peak_value · rex · (1 - m)/(1 - μ)     if gradients are summed, as in SGD
+                   peak_value · rex                       if they are averaged, as in Adam
 
     Momentum looks back over about 1/(1 - m) updates, and that lag costs most at the end. A sum of
     gradients has an effective rate of rate/(1 - m), which would fall with m. The factor keeps it:
@@ -128,7 +128,7 @@ def falling_momentum(
     peak: never worse than linear, cosine, REX or OneCycle beyond the 95 % interval; a gain of about
     a fifth at T·(1 - μ) of 1 to 4, and mostly none from 30 on. The best peak hardly changes with T.
 
-    Limits: a μ of 0.5 to 0.8 gains little; a peak twice too high costs more than it costs linear;
+    Limits: a μ of 0.5 to 0.8 gains little; a peak twice too high costs more than with linear;
     large networks have not been tried. Adam may want a warmup of 0.1.
 
     Args:
@@ -144,7 +144,7 @@ def falling_momentum(
         A pair of schedules, lr and momentum.
 
     Raises:
-        ValueError: A value out of range.
+        ValueError: A value is out of range.
 
     >>> lr, momentum = falling_momentum(0.2)
     >>> [(round(lr(t, 100), 4), round(momentum(t, 100), 4)) for t in (0, 50, 90, 100)]
@@ -180,18 +180,18 @@ def one_cycle(
     max_momentum: Real = 0.95,
     min_momentum: Real = 0.85,
 ) -> OneCycle:
-    """OneCycle: the rate rises and falls once, the momentum falls and rises, its mirror image.
+    """OneCycle: the rate rises and falls once. The momentum falls and rises, its mirror image.
 
-    The defaults are Smith's triangle as the REX paper runs it. PyTorch's ``OneCycleLR(max_lr=p)``
-    is ``one_cycle(p, init_value=p/25, end_value=p/25e4, warmup_ratio=0.3, profile=cosine)``, except
-    that PyTorch peaks one step earlier, at 0.3·T - 1, and ends at T - 1.
+    The defaults are Smith's triangle as in the REX paper. PyTorch's ``OneCycleLR(max_lr=p)`` is
+    ``one_cycle(p, init_value=p/25, end_value=p/25e4, warmup_ratio=0.3, profile=cosine)``, but one
+    step earlier: PyTorch peaks at 0.3·T - 1 and ends at T - 1.
 
     Args:
         peak_value: The highest rate, at warmup_ratio·T.
         init_value: The rate at t = 0; a tenth of the peak by default.
         end_value: The rate at t = T; a tenth of the peak by default.
         warmup_ratio: Where in the budget the peak is, in [0, 1).
-        profile: The curve of both halves; the first is it reversed in time.
+        profile: The curve of both halves; in the first half it is reversed in time.
         max_momentum: The momentum at t = 0 and at t = T.
         min_momentum: The momentum at the peak of the rate.
 
@@ -199,7 +199,7 @@ def one_cycle(
         A pair of schedules, lr and momentum.
 
     Raises:
-        ValueError: What `rex_core.Schedule` refuses.
+        ValueError: `rex_core.Schedule` refuses an argument.
 
     >>> lr, momentum = one_cycle(1.0)
     >>> [(round(lr(t, 100), 4), round(momentum(t, 100), 4)) for t in (0, 25, 50, 75, 100)]
@@ -246,18 +246,18 @@ def warmup_stable_decay(
 
     Args:
         peak_value: The rate of the plateau.
-        warmup_ratio: The share of the budget that the rise takes, in [0, 1); 0.05 by default.
-        warmup_steps: The steps that it takes, in place of a share.
-        decay_ratio: The share of the budget that the cooldown takes, in (0, 1]; 0.2 by default.
-        decay_steps: The steps that it takes, in place of a share.
+        warmup_ratio: The rise as a share of the budget, in [0, 1); 0.05 by default.
+        warmup_steps: The rise in steps, in place of a share.
+        decay_ratio: The cooldown as a share of the budget, in (0, 1]; 0.2 by default.
+        decay_steps: The cooldown in steps, in place of a share.
         profile: The curve of the cooldown.
         end_value: The rate at t = T, if the profile ends at 0.
 
     Returns:
-        The schedule; its plateau takes what the other two leave.
+        The schedule. Its plateau takes the rest of the budget.
 
     Raises:
-        ValueError: What `rex_core.Schedule` refuses.
+        ValueError: `rex_core.Schedule` refuses an argument.
 
     >>> schedule = warmup_stable_decay(0.1, warmup_ratio=0.1)
     >>> [round(schedule(t, 100), 4) for t in (0, 5, 10, 80, 90, 100)]
@@ -291,14 +291,14 @@ def step_decay(
 
     Args:
         peak_value: The rate before the first milestone.
-        milestones: Increasing places, as those of `rex_core.step`; (0.3, 0.6, 0.9) is 30-60-90.
+        milestones: Increasing places, as in `rex_core.step`; (0.3, 0.6, 0.9) is 30-60-90.
         factor: The factor at each milestone, in [0, 1].
 
     Returns:
         The schedule.
 
     Raises:
-        ValueError: What `rex_core.step` refuses.
+        ValueError: `rex_core.step` refuses an argument.
 
     >>> [round(step_decay(0.1)(t, 100), 4) for t in (0, 49, 50, 75, 100)]
     [0.1, 0.1, 0.01, 0.001, 0.001]
@@ -348,10 +348,10 @@ def noam(peak_value: Real = 1.0, *, warmup_steps: int = 4000) -> Schedule:
         warmup_steps: The steps of the warmup, an integer >= 1.
 
     Returns:
-        The schedule. Its value at t does not depend on T, which must be above warmup_steps.
+        The schedule. T must be above warmup_steps. The value at t does not depend on T.
 
     Raises:
-        ValueError: What `rex_core.Schedule` refuses.
+        ValueError: `rex_core.Schedule` refuses an argument.
 
     >>> schedule = noam(0.1, warmup_steps=100)
     >>> [round(schedule(t, 1000), 4) for t in (0, 50, 100, 400, 900)]
@@ -378,7 +378,7 @@ def range_test(low: Real = 1e-6, high: Real = 1.0) -> Schedule:
         The schedule.
 
     Raises:
-        ValueError: A value out of range.
+        ValueError: A value is out of range.
 
     >>> [round(range_test(0.001, 10.0)(t, 4), 4) for t in range(5)]
     [0.001, 0.01, 0.1, 1.0, 10.0]

@@ -1,19 +1,20 @@
-"""The profiles: which curve a schedule follows from 1, at the start of the budget, to its end.
+"""The profiles: the curve of a schedule, from 1 at the start of the budget to its end.
 
-Every profile is a pure function ``(t, T, **params) -> factor``. t is how much of the budget is
-spent, T the whole budget, in one unit (steps, samples, tokens, seconds). What stands here is the
-formula of each, of what is left and what is spent; `rex_core.door` makes the function of it. All of
-them share these rules:
+A profile is a pure function ``(t, T, **params) -> factor``. T is the budget, and t the part of it
+that is spent, in one unit (steps, samples, tokens, seconds). A function here is the formula of a
+profile, with left = T - t and spent = t. `rex_core.door` makes the profile from it. All profiles
+share these rules:
 
 * Python numbers give a Python float. Arrays (NumPy, JAX, PyTorch, ...) give floats of that library,
   elementwise and broadcast over t, T and the numeric parameters. Any of them may be traced.
-* The factor is 1 at t = 0. Outside [0, T] it is held at the end that t has passed.
+* The factor is 1 at t = 0. Below t = 0 it stays 1. Above t = T it stays as it is at T.
 * Bad values raise `ValueError`: a T that is not positive, NaN, infinities, parameters out of range.
-  Traced values cannot be checked. They never give NaN, and a T that is no budget counts as spent.
-* For integers up to 2^31 - 1, the last steps included, the factor is within 4 ulp (rex, linear,
-  step, constant) or 8 ulp (the others; polynomial up to power 3, exponential up to γ = 10) of the
-  exact value, in the dtype of the result; within 16 ulp for powers of the cosine from 1 to 3 and
-  k-decay up to power 1. Where two steps differ by less than that, the second may be the larger one.
+  Traced values are not checked. They never give NaN. A traced T that is no budget counts as spent.
+* For integers up to 2^31 - 1 the error is bounded, down to the last steps, in the dtype of the
+  result: 4 ulp for rex, linear, step and constant; 8 ulp for the others, up to power 3 of
+  polynomial, γ = 10 of exponential and power 1 of cosine; 16 ulp for cosine up to power 3, and for
+  k-decay up to power 1. Where exact values differ by less than the error, a computed value can be
+  an ulp or a few above the value of the step before.
 """
 
 import math
@@ -38,8 +39,8 @@ _SMALLER = 2.0**17
 def rex(left: Time, spent: Time, xp: Namespace, *, beta: Real = 0.5) -> Real:
     """REX, the reflected exponential: r / ((1 - β) + β·r), with r = (T - t)/T the fraction left.
 
-    β = ½ is the paper's curve, 0 is linear, 0.9 is what several ports call REX; the larger β, the
-    longer the rate stays high. 1/(1 + k·t/T), inverse-time decay, has β = -k and end 1/(1 + k).
+    β = ½ is the paper's curve, β = 0 is linear. Several ports take β = 0.9. A larger β keeps the
+    rate high for longer. Inverse-time decay, 1/(1 + k·t/T), has β = -k and the end 1/(1 + k).
 
     Args:
         t: How much of the budget is spent; any shape.
@@ -98,8 +99,8 @@ def cosine(left: Time, spent: Time, xp: Namespace, *, power: Real = 1.0, k: Real
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
         power: The exponent, in (0, 1e30]; any shape that broadcasts with t. ½ is the half cosine,
             cos(π/2·t/T). The error is at most 8 ulp up to 1, and 16 ulp up to 3.
-        k: The exponent of k-decay, in [1e-3, 1e3]: (t/T)^k takes the place of t/T. 1 is none, and
-            with another the error is at most 16 ulp up to power 1.
+        k: The exponent of k-decay, in [1e-3, 1e3]: (t/T)^k takes the place of t/T. 1 is no k-decay.
+            With another k the error is at most 16 ulp up to power 1.
 
     Returns:
         The factor, in [0, 1], from 1 at t = 0 to exactly 0 at t = T, with no rebound after it.
@@ -125,8 +126,7 @@ def exponential(left: Time, spent: Time, xp: Namespace, *, gamma: Real = 3.0) ->
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
-        gamma: γ, in [0, 1e30]; any shape that broadcasts with t. The bound on the error holds up to
-            γ = 10.
+        gamma: γ, in [0, 1e30]; any shape that broadcasts with t. The error is bounded up to 10.
 
     Returns:
         The factor, from 1 at t = 0 to exp(-γ) at t = T.
@@ -144,7 +144,7 @@ def exponential(left: Time, spent: Time, xp: Namespace, *, gamma: Real = 3.0) ->
 
 @profile(integers=True, ratio=Range(1e-30, 1e30))
 def geometric(left: Time, spent: Time, xp: Namespace, *, ratio: Real) -> Real:
-    """Geometric change: ratio^(t/T). It ends at ratio, and rises if that is above 1.
+    """Geometric change: ratio^(t/T). It ends at ratio. A ratio above 1 gives a rise.
 
     Args:
         t: How much of the budget is spent; any shape.
@@ -165,7 +165,7 @@ def geometric(left: Time, spent: Time, xp: Namespace, *, ratio: Real) -> Real:
     """
     library = math if is_number(ratio) else xp
     logarithm = library.log(ratio)
-    lacking = (ratio - library.exp(logarithm)) / ratio  # The digits that the logarithm has not.
+    lacking = (ratio - library.exp(logarithm)) / ratio  # The digits that the logarithm lacks.
     factor = exp_of(spent, left, xp, -logarithm)
     return factor + factor * (lacking * as_float(share(spent, left, xp), xp))
 
@@ -177,10 +177,10 @@ def polynomial(left: Time, spent: Time, xp: Namespace, *, power: Real = 2.0, k: 
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
-        power: The exponent, in (0, 1e30]; any shape that broadcasts with t. The bound on the error
-            holds up to power 3, and its errors grow with the power.
-        k: The exponent of k-decay, in [1e-3, 1e3]: (t/T)^k takes the place of t/T. 1 is none, and
-            with another the error is at most 16 ulp up to power 1.
+        power: The exponent, in (0, 1e30]; any shape that broadcasts with t. The error is
+            bounded up to power 3, and grows with the power.
+        k: The exponent of k-decay, in [1e-3, 1e3]: (t/T)^k takes the place of t/T. 1 is no k-decay.
+            With another k the error is at most 16 ulp up to power 1.
 
     Returns:
         The factor, in [0, 1], from 1 at t = 0 to exactly 0 at t = T.
@@ -217,7 +217,7 @@ def one_minus_sqrt(left: Time, spent: Time, xp: Namespace) -> Real:
     Source: Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
     Durations", NeurIPS 2024, arXiv 2405.18392.
     """
-    # √0 has no slope. What is added is the smallest that float32 has, and less than a rounding.
+    # √0 has no slope. The added number is near float32's smallest, and below any rounding.
     whole = left + spent
     root = xp.sqrt(spent / whole + 2e-38)
     return left / whole / (1.0 + root)
@@ -225,10 +225,10 @@ def one_minus_sqrt(left: Time, spent: Time, xp: Namespace) -> Real:
 
 @profile(timescale=Range(1e-30, 1e30))
 def inverse_sqrt(left: Time, spent: Time, xp: Namespace, *, timescale: Real) -> Real:
-    """Inverse square root decay: 1 / √(1 + t/timescale). The budget has no say in it.
+    """Inverse square root decay: 1 / √(1 + t/timescale). T does not change it.
 
-    After `Schedule`'s ``warmup_steps=timescale`` it is the decay of Noam and fairseq: √(timescale /
-    step), with the step counted from the start of the run.
+    In a `Schedule` with ``warmup_steps=timescale`` it is the decay of Noam and fairseq: √(timescale
+    / step), with the step counted from the start of the run.
 
     Args:
         t: How much of the budget is spent; any shape.
@@ -253,8 +253,8 @@ def inverse_sqrt(left: Time, spent: Time, xp: Namespace, *, timescale: Real) -> 
 def logarithmic(left: Time, spent: Time, xp: Namespace) -> Real:
     """Logarithmic decay: log(1 + T - t) / log(1 + T), with t and T in steps.
 
-    As a ``warmup_profile`` it is the warmup of DeepSpeed, whose ``warmup_num_steps`` is
-    ``warmup_steps + 1`` here.
+    As a ``warmup_profile`` it is the warmup of DeepSpeed. DeepSpeed's ``warmup_num_steps`` is
+    ``warmup_steps + 1``.
 
     Args:
         t: How much of the budget is spent; any shape.
@@ -312,13 +312,13 @@ def step(
 ) -> Real:
     """Step decay: factor to the power of the number of milestones passed.
 
-    A share p of the budget is passed at the first step t with t >= p·T, found exactly.
+    The milestone at share p is passed at the first step t with t >= p·T. This step is exact.
 
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
-        milestones: Increasing places: shares of the budget in (0, 1], with (0.3, 0.6, 0.9) for
-            30-60-90; integers for steps from the start, below 0 for steps back from the end.
+        milestones: Increasing places: shares of the budget in (0, 1]; positive integers, steps from
+            the start; negative integers, steps back from the end. 30-60-90 is (0.3, 0.6, 0.9).
         factor: The factor at each milestone, in [0, 1]; any shape that broadcasts with t.
 
     Returns:
@@ -352,7 +352,7 @@ def interpolate(left: Time, spent: Time, xp: Namespace, *, values: Sequence[Numb
             a tuple or an array with one axis.
 
     Returns:
-        The value, which is the first at t = 0 and the last at t = T.
+        The value: the first one at t = 0, the last one at t = T.
 
     Raises:
         ValueError: t is not finite, T is not a positive finite number, values are not such numbers.
@@ -362,15 +362,15 @@ def interpolate(left: Time, spent: Time, xp: Namespace, *, values: Sequence[Numb
     """
     last = len(values) - 1
     if is_integer(parts(left)[0], xp):
-        # Where the moment is among the values, counted from the last one, to keep the last digits.
+        # The place among the values, counted from the last one to keep the last digits.
         place = product(last, left, total(left, spent), xp)
         nearest, beyond = place.whole, place.part
     else:
-        left = left / _SMALLER  # Exact, and no product is beyond the largest float.
+        left = left / _SMALLER  # Exact, and no product below overflows.
         T = left + spent / _SMALLER
         nearest = floor(last * left / T + 0.5, xp)
         beyond = (last * left - nearest * T) / T
-    table = cast(Values, values)  # As `Table` makes it ready.
+    table = cast(Values, values)  # From `Table.ready`.
     near = looked_up(table, last - nearest, beyond, xp)
     towards = where(beyond < 0, 1, -1, xp)
     far = looked_up(table, last - nearest + towards, beyond, xp)

@@ -1,7 +1,7 @@
-"""How much of a budget is left and spent: what every profile and every sampling starts from.
+"""How much of a budget is left and spent: every profile and every sampling starts from this.
 
-Integers are subtracted as integers, and only the difference becomes a float: near the end of a
-long run ``1 - t/T`` has no correct digit left in float32, ``(T - t) / T`` has all of them.
+Integers are subtracted as integers. Only the difference becomes a float. Near the end of a long
+run, ``1 - t/T`` has no correct digit in float32, and ``(T - t) / T`` has all of them.
 """
 
 import math
@@ -34,8 +34,8 @@ from rex_core.moment import Moment, Time, as_float, clamp, minus, parts, where
 from rex_core.ranges import ANY, POSITIVE
 
 GRID = 2**14
-EXACT_STEPS = 2**39  # So many steps times a coarse share of `quotient` are exact in float64.
-BLOCK = 2**14  # So many values, and what is worked out from them, stay in a core's cache.
+EXACT_STEPS = 2**39  # Up to this, steps times a coarse share of `quotient` are exact.
+BLOCK = 2**14  # So many values, with those computed from them, stay in a core's cache.
 
 Params = Mapping[str, Real]
 
@@ -45,20 +45,20 @@ def unify(
 ) -> tuple[Time, Real, Namespace, dict[str, Real]]:
     """Check t and T and bring them to one kind of number, of one library.
 
-    Both become integers or, if one of them is a float, floats, of 32 bits at least. A T that was a
-    Python number stays one, so that what follows from it is known even under a compiler. A traced T
-    that is no budget (zero, negative, NaN, infinite, too small to divide by) becomes 0.
+    Both become integers. If one of them is a float, both become floats of 32 bits or more. A T that
+    was a Python number stays one, so that it is known even under a compiler. A traced T that is no
+    budget (zero, negative, NaN, infinite, too small to divide by) becomes 0.
 
     Args:
         t: How much of the budget is spent, perhaps a `Moment`.
         T: The budget.
         params: Numbers by their names.
-        others: More arrays whose library counts.
+        others: More arrays, which help to find the library.
 
     Returns:
-        (t, T, xp, params), with `math` for xp if all of them are Python numbers; else t is an
-        array, and the arrays among the params are the library's, floats of the dtype that the
-        result will have. A `Moment` stays one, unless T is a float.
+        (t, T, xp, params). If all of them are Python numbers, xp is `math`. Otherwise t is an array
+        of xp, and arrays among the params become floats of xp, in the dtype of the result. A
+        `Moment` stays one, unless T is a float.
     """
     params = {} if params is None else params
     if t.__class__ is Moment:
@@ -118,18 +118,19 @@ def measure(
     """How much is left and how much is spent.
 
     Returns:
-        (left, spent, T, xp, params) with left + spent = T > 0, and neither of them negative:
-        integers where t and T were integers, and each a `Moment` where t was one. A T that was a
-        Python number stays one.
+        (left, spent, T, xp, params) with left + spent = T > 0. left and spent are not negative.
+        They are integers where t and T were integers, and a `Moment` each where t was one. A T that
+        was a Python number stays one.
     """
     t, T, xp, values = unify(t, T, params, others)
     return *split(t, T, xp), xp, values
 
 
 def split(t: Time, T: Real, xp: Namespace) -> tuple[Time, Time, Real]:
-    """What is left, what is spent, and the budget, of a unified t and T.
+    """(left, spent, budget) of a unified t and T.
 
-    Where a traced T is no budget, or a traced t is NaN, all is spent, of a budget of 1.
+    Where a traced T is no budget, all of a budget of 1 is spent. Where a traced t is NaN, all of T
+    is spent.
     """
     if is_number(T):
         spent = clamp(t, T, xp)
@@ -140,7 +141,7 @@ def split(t: Time, T: Real, xp: Namespace) -> tuple[Time, Time, Real]:
 
 
 def total(left: Time, spent: Time) -> Real:
-    """The budget that is left and spent: a whole number of steps, where both are moments."""
+    """The budget, left + spent. It is a whole number of steps if both are moments."""
     return parts(left)[0] + parts(spent)[0]
 
 
@@ -152,7 +153,7 @@ def goes_in_blocks(t: Any, *others: Any) -> bool:
 
 
 def floats_are_exact(t: Array, T: Real) -> bool:
-    """Whether the steps of an array of NumPy's are floats as exactly as they are integers."""
+    """Whether floats hold the steps of a NumPy array as exactly as integers do."""
     if T.__class__ is int:
         return (t.dtype.kind in "iu" or t.dtype == np.float64) and 0 < T <= EXACT_STEPS
     return t.dtype == np.float64 and T.__class__ is float and FLOAT64[0] <= T <= MAX_FLOAT
@@ -161,8 +162,8 @@ def floats_are_exact(t: Array, T: Real) -> bool:
 def blockwise(function: Callable[[Array], Array], t: Array) -> Array:
     """An elementwise function of t, block after block, in little more memory than its result.
 
-    In one go, each operation would read and write all of the values where memory is slow. (A t that
-    is not contiguous is copied.)
+    Without blocks, each operation would read and write all values in slow memory. A t that is not
+    contiguous is copied.
     """
     if t.size <= BLOCK:
         return function(t)
@@ -188,8 +189,8 @@ def spent_of_block(block: Array, T: Real) -> Array:
 def ratio(part: Time, rest: Time, xp: Namespace) -> Real:
     """Part / (part + rest), exactly 1 where the rest is 0.
 
-    Not part / total: where the total is one number for many parts, XLA multiplies by its
-    reciprocal, which makes 0.99999994 of total / total.
+    It is not computed as part / total. Where the total is one number for many parts, XLA multiplies
+    by its reciprocal. total / total is then 0.99999994.
     """
     part = as_float(part, xp)
     return part / (part + as_float(rest, xp))
@@ -198,9 +199,9 @@ def ratio(part: Time, rest: Time, xp: Namespace) -> Real:
 def quotient(part: Time, rest: Time, xp: Namespace) -> tuple[Real, Real]:
     """`ratio` as coarse + fine, free of the rounding of part and rest to floats.
 
-    coarse is the nearest multiple of 2^-14, exact in any dtype; fine, at most 2^-15, comes from an
-    exact difference of integers, none of them larger than 2^28 + (part + rest) / 2. Of a `Moment`
-    and what is left after it, fine has the part's digits too.
+    coarse is the nearest multiple of 2^-14, exact in any dtype. fine is at most 2^-15. It comes
+    from an exact difference of integers, none of them above 2^28 + (part + rest) / 2. If part is a
+    `Moment`, fine has the digits of the moment's own part too.
     """
     rounded = ratio(part, rest, xp)
     excess = 0.0
@@ -228,11 +229,11 @@ def share(part: Time, rest: Time, xp: Namespace) -> Real:
 
 
 def product(a: Time, b: Time, whole: Real, xp: Namespace) -> Moment:
-    """a·b/whole for 0 <= b <= whole, steps or moments; exact but for rounding its part.
+    """a·b/whole for 0 <= b <= whole, steps or moments. Only its part is rounded.
 
-    No intermediate value is beyond the dtype of the integers, but for two products whose difference
-    is at most `whole`: that is right even though they wrap around. (In functions of xp, since NumPy
-    warns of operators that do.)
+    Two products may wrap around in the dtype of the integers. Their difference is right all the
+    same, since it is at most `whole`. No other value can overflow. The products are functions of
+    xp, since NumPy warns of operators that wrap around.
     """
     (a_whole, a_part), (b_whole, b_part) = parts(a), parts(b)
     if xp is math:
@@ -256,11 +257,11 @@ def product(a: Time, b: Time, whole: Real, xp: Namespace) -> Moment:
 
 
 def floor(value: Real, xp: Namespace) -> Real:
-    """The floor of a parameter, which may be a Python number among arrays."""
+    """The floor of a parameter: an array, or a Python number among arrays."""
     return value // 1 if is_number(value) else xp.floor(value)
 
 
 def nudge(value: Real, ulps: int, xp: Namespace) -> Real:
-    """A rounded product, moved by some ulp: a hair beside an integer is that integer."""
+    """A rounded product, moved by some ulp: one just beside an integer then counts as it."""
     epsilon = sys.float_info.epsilon if xp is math else float(xp.finfo(value.dtype).eps)
     return value * (1 + ulps * epsilon)

@@ -1,4 +1,4 @@
-"""What a number may be: the check, its message, and the clamp of what is traced, declared once."""
+"""Ranges of numbers: the check, its message, and the clamp of traced values, declared once."""
 
 import math
 from fractions import Fraction
@@ -22,13 +22,13 @@ from rex_core.arrays import (
 
 
 class Declared(Protocol):
-    """What a parameter may be: the check, what a value keeps of it, what a formula takes."""
+    """The declaration of a parameter: its check, its form in a value, its form in a formula."""
 
     def check(self, name: str, value: Any) -> bool:
-        """Raise a ValueError of a bad value; whether it consists of Python numbers."""
+        """Raise ValueError for a bad value. Returns whether it consists of Python numbers."""
 
     def stored(self, value: Any) -> Any:
-        """A checked value, so that equal ones are equal and plain numbers are Python's."""
+        """A checked value in the form that is compared. Plain numbers are Python's."""
 
     def ready(self, value: Any) -> Any:
         """A checked value as the formula takes it."""
@@ -41,7 +41,7 @@ class Range:
         least: Its lower end, -∞ for none.
         most: Its upper end, ∞ for none.
         ends: Whether the ends belong to it, as in "[)".
-        integers: Whether only integers do (2.0 is one).
+        integers: Whether only integers belong to it (2.0 is one).
 
     >>> str(Range(0, 1, "[)")), str(Range(1, integers=True)), str(Range())
     ('in [0, 1)', 'an integer >= 1', 'a finite number')
@@ -71,7 +71,7 @@ class Range:
         return valid & (value % 1 == 0) if self.integers else valid
 
     def check(self, name: str, value: Any) -> bool:
-        """Raise the ValueError that names argument, range and value, if the value is known.
+        """Raise ValueError, with argument, range and value, for a known value out of range.
 
         Returns:
             Whether the value is a Python number.
@@ -86,14 +86,14 @@ class Range:
             if seen is None:
                 return False
             if seen.dtype.kind in "iuf" and everywhere(np.isfinite(seen)):
-                # Short floats as float64, which holds every bound that they are compared with.
+                # Short floats are compared as float64, since it holds every bound.
                 short = seen.dtype.kind == "f" and seen.dtype.itemsize < 8
                 if everywhere(self.holds(seen.astype(np.float64) if short else seen)):
                     return False
         raise ValueError(f"{name} must be {self}; got {shown(value)}")
 
     def stored(self, value: Real) -> Real:
-        """The value: a single number as Python's, an array of NumPy's in a copy."""
+        """The value: a single number as Python's, an array of NumPy's as a copy."""
         value = python_number(value)
         return value.copy() if value.__class__ is np.ndarray else value
 
@@ -102,7 +102,7 @@ class Range:
         return float(value) if value.__class__ is Fraction else value
 
     def single(self, name: str, value: Any) -> Any:
-        """One known number in the range, of whatever library, as Python's or NumPy's."""
+        """One known number in the range, from any library, as Python's or NumPy's."""
         seen = concrete(value) if is_number(value) or is_array(value) else None
         if seen is None and is_array(value):
             raise ValueError(f"{name} must be {self}, and known; got {shown(value)}")
@@ -140,7 +140,7 @@ class Range:
 
 
 def check_truth(name: str, value: Any) -> None:
-    """Raise the ValueError of an argument that is neither True nor False, as "False" is not."""
+    """Raise ValueError for an argument that is not True or False, such as "False"."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False; got {shown(value)}")
 

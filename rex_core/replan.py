@@ -31,33 +31,35 @@ from rex_core.values import Value, inner
 class Replan(Timed, kind=True):
     """A schedule whose budget was T0 until t0, and is T from there on.
 
-    Until t0 the values are those planned. From there the rest of the planned curve is stretched, or
-    compressed, over what the new budget leaves: there is no jump at t0, and the end comes at T::
+    Until t0 the values are those of the old plan. From t0 on, the rest of the old curve is
+    stretched or compressed to end at the new T. The value does not jump at t0::
 
         t <= t0  schedule(t, T0)
         t >= t0  schedule(t', T0)  with  T0 - t' = (T0 - t0) · (T - t) / (T - t0)
 
-    t' lies between whole steps. Warmup, hold, milestones and samplings keep their places on the
-    curve, at whole steps of T0. T = T0 changes nothing. With decay_now the rest is the decay alone:
-    if t0 is in the hold, what is left of the hold is skipped, and t0 in the formula of t' is where
-    the decay starts. So a run on a plateau cools down over T - t0 steps whenever its owner decides.
+    t' may lie between whole steps. Warmup, hold, milestones and samplings keep their places on the
+    curve, at whole steps of T0. T = T0 changes nothing.
 
-    With integers the values have as many digits as those of the schedule, down to the last steps,
-    and places are exact. A `Replan` of a `Replan` rounds t' once more, and has each place within
-    one step and T·2^-21 in float32. Where t, T, t0 or T0 is a float, t' has the digits of a float.
+    With decay_now the rest of the curve is the decay alone. If t0 is in the hold, the rest of the
+    hold is skipped: T0 - t0 in the formula becomes the length of the decay. So a run on a plateau
+    can cool down over T - t0 steps at any time.
+
+    With integers, the values have as many digits as the schedule's own, down to the last steps, and
+    places are exact. A `Replan` of a `Replan` rounds t' once more. Its places are exact within one
+    step and T·2^-21 in float32. Where t, T, t0 or T0 is a float, t' has the digits of a float.
 
     Args:
-        schedule: A schedule, a profile, or any function of (t, T), or its name. One that is not
-            this library's gets t' as a float where it is not whole, and so no more digits of it.
-            If t is an array, such a function is called with integers and with floats.
-        t0: When the budget changed, in [0, T0), in the unit of t; any shape.
-        T0: The budget before that, > 0; any shape.
-        decay_now: Whether the decay starts at t0. For a `Schedule`, or a `Clamp` or `Replan` of
-            one.
+        schedule: A schedule, a profile, or any function of (t, T), or its name. A function that is
+            not this library's gets t' as a float where t' is not whole. If t is an array, this
+            function is called with integers and with floats.
+        t0: The moment of the change, in [0, T0), in the unit of t; any shape.
+        T0: The budget before the change, > 0; any shape.
+        decay_now: Whether the decay starts at t0. Only for a `Schedule`, or a `Clamp` or `Replan`
+            of one.
 
     Raises:
-        ValueError: A value out of range; decay_now in a warmup, or for a schedule of another kind;
-            at the call, T is not above t0; what the schedule refuses.
+        ValueError: A value is out of range. decay_now is set in a warmup, or for a schedule of
+            another kind. At the call: T is not above t0, or the schedule refuses its t or T.
 
     >>> from rex_core import Schedule, linear
     >>> schedule = Replan(Schedule(linear), 5, 10)
@@ -138,10 +140,10 @@ class Replan(Timed, kind=True):
 
 
 def stretched(t: Time, T: Real, t0: Real, left: Time, T0: Real, xp: Namespace) -> Time:
-    """The moment t' of a budget T0 that t of T stands for, with t >= t0 where so much was left.
+    """The moment t' of a budget T0 for a moment t >= t0 of a budget T.
 
-    T0 - t' = left·(T - t)/(T - t0), all of them unified. Where a traced T is not above t0, all is
-    spent.
+    T0 - t' = left·(T - t)/(T - t0), where left is the rest of the curve at t0. All arguments are
+    unified. Where a traced T is not above t0, all is spent.
     """
     total = where(t0 < T, T - t0, 1, xp)
     share = where(t0 < T, clamp(minus(T, t, xp), total, xp), 0, xp)
@@ -187,7 +189,7 @@ def _phases(schedule: Any, T: Real, t: Real, xp: Namespace) -> tuple[Time, Time]
 
 
 class Place(NamedTuple):
-    """A place in every budget T: steps + share·T, if whole with the share rounded up to a step."""
+    """A place in every budget T: steps + share·T. If whole, share·T is rounded up to a step."""
 
     steps: Fraction
     share: Fraction = Fraction(0)
@@ -202,7 +204,7 @@ class Place(NamedTuple):
 def phase_places(schedule: Any) -> tuple[Place, Place] | None:
     """Where the warmup ends and the decay starts, in every budget.
 
-    None for a schedule that Replan refuses with decay_now, and where its numbers are not known.
+    None if Replan refuses the schedule with decay_now, or if its numbers are not known.
     """
     if isinstance(schedule, Clamp):
         return phase_places(schedule.schedule)
@@ -229,7 +231,7 @@ def _place(boundary: Boundary) -> Place | None:
 
 
 def _moved(place: Fraction, t0: Fraction, T0: Fraction) -> Place:
-    """Where a place in T0 is in a later budget, by the rule of `Replan`."""
+    """The place in a later budget of a place in T0, by the rule of `Replan`."""
     if place <= t0:
         return Place(place)
     share = (place - t0) / (T0 - t0)

@@ -1,14 +1,14 @@
 """The samplings: how often a schedule reads its profile.
 
-Every sampling is a pure function ``(t, T, **params) -> t'``, the moment at which the profile was
-last read. t' <= t, and the value read there is held until the next read. Any sampling goes with any
-profile. After the budget the last read within it stays. Before it nothing has been read: t' = t.
+A sampling is a pure function ``(t, T, **params) -> t'``. The profile was last read at the moment
+t' <= t. The value read there holds until the next read. Any sampling goes with any profile. After
+the budget the last read within it holds. Before the budget nothing has been read, and t' = t.
 
-A read at a share p of the budget happens at the first step t with t >= p·T, computed exactly for
-integers: 0.7 of 10 is step 7, whatever binary floats say. (If t or T is a float, it happens at p·T
-itself.) p is the ratio of smallest denominator that rounds to the float given, 1/3 included. That
-is exact up to a denominator of 2^26, and so for seven decimals. Beyond, p is the nearest such
-ratio.
+A read at a share p of the budget happens at the first step t with t >= p·T. For integers this step
+is exact: 0.7 of 10 is step 7, whatever binary floats say. If t or T is a float, the read happens at
+p·T itself. A float stands for the ratio of smallest denominator that rounds to it, 1/3 included.
+This is exact up to a denominator of 2^26, and so for seven decimals. Beyond, the nearest ratio with
+a denominator up to 2^26 is taken.
 """
 
 import math
@@ -77,14 +77,14 @@ def every(spent: Real, T: Real, xp: Namespace, *, steps: Real) -> Real:
 
 @sampling(fraction=Share())
 def every_fraction(spent: Real, T: Real, xp: Namespace, *, fraction: Real) -> Real:
-    """Read every so large a fraction of the budget: t' is the last ⌈k·fraction·T⌉ <= t, k integer.
+    """Read at multiples of a fraction of T: t' is the last ⌈k·fraction·T⌉ <= t, with k an integer.
 
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
         fraction: The distance between two reads, in [1e-6, 1]; 0.05 reads every 5 %, 1/3 three
-            times; any shape that broadcasts with t. A traced fraction is a float and no more: its
-            reads are off by up to a step and T·2^-21 in float32.
+            times; any shape that broadcasts with t. A traced fraction has the digits of a float:
+            its reads are off by up to one step and T·2^-21 in float32.
 
     Returns:
         The moment of the last read.
@@ -108,7 +108,7 @@ def every_fraction(spent: Real, T: Real, xp: Namespace, *, fraction: Real) -> Re
     n, d = fraction.ratio
     n, last = alike(n, spent, xp), alike(d // n, spent, xp)
     size = alike(fraction.share, progress, xp)
-    # A quotient of floats is off by one read at most: of three, take the last that has happened.
+    # A quotient of floats is off by one read at most: the last of three that has happened is right.
     reads = xp.astype(xp.floor(progress / size), spent.dtype)
     read = 0 * spent
     for guess in (reads - 1, reads, reads + 1):
@@ -125,8 +125,8 @@ def at(spent: Real, T: Real, xp: Namespace, *, milestones: Sequence[Milestone]) 
     Args:
         t: How much of the budget is spent; any shape.
         T: The budget, > 0, in the unit of t; any shape that broadcasts with t.
-        milestones: Increasing places: shares of the budget in (0, 1], with (0.5, 0.75) for the
-            paper's 50-75; integers for steps from the start, below 0 for steps back from the end.
+        milestones: Increasing places: shares of the budget in (0, 1]; positive integers, steps from
+            the start; negative integers, steps back from the end. (0.5, 0.75) is the paper's 50-75.
 
     Returns:
         The moment of the last read.

@@ -50,51 +50,51 @@ from rex_core.spec import checked_function
 from rex_core.values import Value
 
 _VALUES = "peak_value", "end_value", "init_value"
-# Each phase in steps and as a share of T; 0 and None are none.
+# The range of each phase, in steps and as a share of T. 0 and None mean no such phase.
 _PHASES = {"warmup": NOT_NEGATIVE, "hold": NOT_NEGATIVE, "decay": POSITIVE}
 _SHARES = {"warmup": SHARE, "hold": SHARE, "decay": Range(0, 1, "(]")}
 
 
 class Schedule(Timed, kind=True):
-    """A budget-aware schedule: warmup, hold, then a profile, read by a sampling, over what is left.
+    """A budget-aware schedule: a warmup, a hold, and a decay along a profile, read by a sampling.
 
-    With w where the warmup ends, s where the decay starts, and D = T - s::
+    The warmup ends at w. The decay starts at s and lasts D = T - s::
 
         t <= w       init_value + (peak_value - init_value) · warmup_profile(w - t, w)
         w <= t <= s  peak_value
         t >= s       end_value + (peak_value - end_value) · profile(sampling(t - s, D), D)
 
-    T counts everything, warmup included. Warmup is a decay reversed in time; init_value is what it
-    starts from if its profile ends at 0. Outside [0, T] the value is held at the end that t has
-    passed. One of hold_steps, hold_ratio, decay_steps and decay_ratio says where the decay starts:
-    so long after the warmup, or so long before T. Without any of them it starts at w.
+    T counts everything, warmup included. The warmup is a decay reversed in time. It starts from
+    init_value if its profile ends at 0. Below 0 and above T the value stays as at 0 and at T.
+    hold_steps or hold_ratio starts the decay so long after w. decay_steps or decay_ratio starts it
+    so long before T. Without any of the four it starts at w.
 
     Args:
         profile: The curve of the decay: a profile, bound or not, its name or its dictionary; or
-            another value, such as `Restarts`, which then counts from the start of the decay.
+            another value such as `Restarts`. Its t counts from the start of the decay.
         sampling: How often the profile is read: a sampling, bound or not, its name or dictionary.
         peak_value: The value at the end of warmup; any shape.
         end_value: The value where the profile is 0, absolute (not a share of the peak); any shape.
         init_value: The value at t = 0 if there is warmup; any shape.
-        warmup_steps: The length of the warmup, w, >= 0, in the unit of t; any shape. An integer for
-            integer t: 2.5 makes floats of t and T, as a traced float does, and those have fewer
-            digits.
-        warmup_ratio: The same as a share of T, in [0, 1): warmup ends at the first step t with
+        warmup_steps: The length of the warmup, w, >= 0, in the unit of t; any shape. For integers t
+            and T give an integer. A fraction such as 2.5, or a traced float, turns t and T into
+            floats, which have fewer digits.
+        warmup_ratio: The warmup as a share of T, in [0, 1): w is the first step t with
             t >= warmup_ratio·T.
         warmup_profile: The curve of the warmup, like profile.
         hold_steps: The length of the hold, s - w, >= 0, in the unit of t; any shape.
-        hold_ratio: The same as a share of T, in [0, 1): the decay starts at the first step t with
-            t >= (warmup_ratio + hold_ratio)·T, or warmup_steps after the first with
-            t >= hold_ratio·T.
-        decay_steps: The length of the decay, T - s, > 0, in the unit of t; any shape. 2000: the
+        hold_ratio: The hold as a share of T, in [0, 1): s is the first step t with
+            t >= (warmup_ratio + hold_ratio)·T. With warmup_steps, s is warmup_steps after the first
+            step t with t >= hold_ratio·T.
+        decay_steps: The length of the decay, T - s, > 0, in the unit of t; any shape. 2000 is the
             last 2000 steps, at every T.
-        decay_ratio: The same as a share of T, in (0, 1]: the decay starts at the first step t with
+        decay_ratio: The decay as a share of T, in (0, 1]: s is the first step t with
             t >= (1 - decay_ratio)·T.
 
     Raises:
-        ValueError: A value out of range; steps and ratio given for one phase, or hold and decay;
-            phases that fill T: at construction if the ratios do, at the call if the steps do, or
-            ratios rounded up; warmup_steps between 0 and 1 where T counts whole steps.
+        ValueError: A value is out of range. A phase has both steps and a ratio. Hold and decay are
+            both given. The ratios fill T. At the call: steps or rounded ratios fill T, or a phase
+            has between 0 and 1 steps where T counts whole steps.
 
     >>> schedule = Schedule(rex, peak_value=0.1, end_value=0.001, warmup_steps=10)
     >>> [round(schedule(t, 100), 4) for t in (0, 5, 10, 55, 99, 100)]
@@ -125,8 +125,8 @@ class Schedule(Timed, kind=True):
     _short: bool  # Whether Python's integers may take the short way.
     _nested: bool
     _last: tuple[int | None, int, int]  # A budget, and where its warmup and hold end.
-    _continuous: bool  # Whether moments between steps may, too.
-    _in_blocks: bool  # Whether NumPy's long arrays go in blocks.
+    _continuous: bool  # Whether moments between steps may take it too.
+    _in_blocks: bool  # Whether NumPy's long arrays are computed in blocks.
     _rise_number: NumberCurve
     _fall_number: NumberCurve
     _rise: Curve
@@ -231,17 +231,17 @@ class Schedule(Timed, kind=True):
             t = t if t < T else T
             factor = self._fall_number(T - t, t - start, math)
             return self.peak_value * factor + self.end_value * (1.0 - factor)
-        except OverflowError:  # Integers that have no float.
+        except OverflowError:  # An integer is too large for a float.
             return self._of_arrays(t, T)
 
     def _ends(self, T: int) -> tuple[int, int]:
-        """Where warmup and hold end, of Python's integers; remembered until T changes."""
+        """Where warmup and hold end, for Python's integers. Remembered until T changes."""
         warmup = start = self._warmup.of(T)
         if self._start is not self._warmup:
             start = self._start.of(T)
         if not warmup <= start < T:
             raise self._no_decay(warmup, start, T)
-        if self._nested:  # What they refuse of their part is refused now, not when it comes.
+        if self._nested:  # It refuses its part now, not when t comes there.
             self._fall_number(T - start, 0, math)
             if warmup:
                 self._rise_number(0, warmup, math)
@@ -249,7 +249,7 @@ class Schedule(Timed, kind=True):
         return warmup, start
 
     def _between_steps(self, t: Moment, T: int) -> Any:
-        """The value of Python's numbers within the budget, between two whole steps."""
+        """The value between two whole steps of the budget, for Python's numbers."""
         warmup, start = self._ends(T)
         whole, part = t.whole, t.part
         if whole - warmup < -part:
@@ -261,7 +261,7 @@ class Schedule(Timed, kind=True):
         return self.peak_value * factor + self.end_value * (1.0 - factor)
 
     def _of_arrays(self, t: Any, T: Any, **changed: Real) -> Any:
-        """The value of anything: all phases, and of them the one whose turn it is."""
+        """The value for any t and T: all phases are computed, and the one at t is taken."""
         if self._in_blocks and goes_in_blocks(t, T, *changed.values()):
             whole = t.dtype.kind in "iu" and T.__class__ is int and not changed
             if whole and self._continuous and floats_are_exact(t, T):
@@ -313,7 +313,7 @@ class Schedule(Timed, kind=True):
         return values
 
     def _as_steps(self, t: Any, T: Real, xp: Namespace) -> tuple[Any, Real]:
-        """T and t as floats where the phases are, and a phase that can be none refused."""
+        """(t, T), as floats if a phase is a float. A phase below one whole step is refused."""
         whole = is_integer(T, xp)
         for phase in _PHASES:
             name = f"{phase}_steps"
@@ -338,7 +338,7 @@ class Schedule(Timed, kind=True):
     def check_budget(self, T: Any, whole: bool) -> None:
         """Refuse phases that fill a known budget, of whole steps or not.
 
-        From what is known outside of a compiler, which would hide even that.
+        A compiler would hide even known numbers, so they are read outside of it.
         """
         warmup, start, T = self._warmup.concrete(), self._start.concrete(), concrete(T)
         if T is None or warmup is None or start is None:
@@ -349,7 +349,7 @@ class Schedule(Timed, kind=True):
             raise self._no_decay(*ends, T)
 
     def _no_decay(self, warmup: Any, start: Any, T: Any) -> ValueError:
-        """The error of phases that leave no decay."""
+        """The error for phases that leave no decay."""
         names = [f"{phase}_{unit}" for phase in _PHASES for unit in ("steps", "ratio")]
         given = [name for name in names if not _is_absent(getattr(self, name))]
         return no_decay(given, warmup, start, T)
@@ -377,7 +377,7 @@ def _check_one(name: str, value: Any, other: str, content: Any) -> None:
 
 
 def _check_sum(names: str, accepted: str, *shares: Real) -> None:
-    """Refuse shares that fill the budget: exactly, as their writers meant them."""
+    """Refuse shares that fill the budget. Their sum is exact, as their writers meant them."""
     exact = meant_sum(*shares)
     if exact is None:
         return

@@ -1,11 +1,10 @@
 """Values as plain JSON types and back: for configuration files, checkpoints and logs.
 
-What `to_dict` writes is complete: a value becomes ``{"type": "Schedule", <its fields>}``, a
-function ``{"function": "rex"}`` or, bound, ``{"function": "rex", "params": {"beta": 0.9}}``. What
-`from_dict` reads may also be what a person writes: fields may be left out, ``"cosine"`` names a
-function, ``{"rex": {"beta": 0.9}}`` binds one, and ``{"preset": "demon"}`` calls a preset.
-Reading never imports or evaluates anything: names are looked up among the library's own and those
-registered.
+`to_dict` writes all fields. A value becomes ``{"type": "Schedule", <its fields>}``, a function
+``{"function": "rex"}``, a bound function ``{"function": "rex", "params": {"beta": 0.9}}``.
+`from_dict` also reads what a person writes: fields may be left out, ``"cosine"`` names a function,
+``{"rex": {"beta": 0.9}}`` binds one, and ``{"preset": "demon"}`` calls a preset. Reading never
+imports or evaluates anything. It finds the library's own names, and the registered ones.
 """
 
 import inspect
@@ -30,7 +29,7 @@ from rex_core.values import MAX_DEPTH, MAX_SIZE, TYPES, Value, name_of
 F = TypeVar("F", bound=Callable[..., Any])
 
 VERSION = 1
-_MAX_PARTS = 4 * MAX_SIZE  # A Schedule is up to four: itself, and bound functions.
+_MAX_PARTS = 4 * MAX_SIZE  # A Schedule has up to four: itself, and bound functions.
 
 
 def register(function: F, name: str | None = None) -> F:
@@ -38,14 +37,14 @@ def register(function: F, name: str | None = None) -> F:
 
     Args:
         function: The function ``(t, T, **params)``; usable as a decorator.
-        name: What it is called in the dictionary; its own name by default.
+        name: Its name in the dictionary; the function's own name by default.
 
     Returns:
         The function.
 
     Raises:
-        ValueError: The function is not callable, or the name belongs to another function (one that
-            is defined again, in a notebook or by a reload, takes the place of the old one).
+        ValueError: The function is not callable, or the name belongs to another function. A
+            function that is defined again, in a notebook or by a reload, replaces the old one.
 
     >>> from rex_core import Schedule
     >>> @register
@@ -85,7 +84,7 @@ def to_dict(value: Any) -> dict[str, Any]:
         A dictionary of strings, numbers, lists and dictionaries, with the version of the format.
 
     Raises:
-        ValueError: A function in it is not registered, a number in it is an array or traced.
+        ValueError: A function in it is not registered, or a number in it is an array or traced.
 
     >>> from rex_core import rex
     >>> to_dict(bind(rex, beta=0.9))
@@ -122,18 +121,18 @@ def _encode(value: Any) -> Any:
 
 
 def from_dict(data: Any) -> Any:
-    """Read what `to_dict` wrote, or what a person has written.
+    """Read a dictionary that `to_dict`, or a person, has written.
 
     Args:
-        data: The dictionary, or whatever has keys like one, whose lists may be any sequences; or
-            the name of a registered function. In a dictionary:
+        data: The dictionary, another object with keys, or the name of a registered function. Lists
+            may be any sequences. In a dictionary:
 
-            * "type" names a kind of value, `Schedule` where it is left out; the other keys are its
-              fields, and those left out have their defaults.
-            * "function" names a registered function, "params" its parameters; ``{"rex": {"beta":
+            * "type" names a kind of value, `Schedule` by default. The other keys are its fields.
+              Fields that are left out have their defaults.
+            * "function" names a registered function, "params" its parameters. ``{"rex": {"beta":
               0.9}}`` is short for both.
-            * "preset" names a preset, and the other keys are its arguments.
-            * "version", on the outside, is that of the format, 1 where it is left out.
+            * "preset" names a preset. The other keys are its arguments.
+            * "version", in the outermost dictionary, is the version of the format, 1 by default.
 
     Returns:
         The value, equal to the one that was written.
@@ -159,7 +158,7 @@ def from_dict(data: Any) -> Any:
 
 
 def checked_function(name: str, function: Any, *, sampling: bool = False) -> Any:
-    """A profile or another function of (t, T), or a sampling; from its name or dictionary, too."""
+    """A function of (t, T), or a sampling: itself, or by its name or its dictionary."""
     if isinstance(function, str):
         function = named(name, function)
     elif _entries(function) is not None:
@@ -174,7 +173,7 @@ def checked_function(name: str, function: Any, *, sampling: bool = False) -> Any
 
 
 def _check_size(data: Any) -> None:
-    """Bound depth and size before anything is read, level by level: nothing recurses."""
+    """Check depth and size before anything is read, level by level, without recursion."""
     level, size = [data], 0
     for _ in range(2 * MAX_DEPTH + 2):  # A value and its list of values are two levels.
         inner = [item for content in level for item in _items(content)]
@@ -198,7 +197,7 @@ def _items(content: Any) -> list[Any]:
 
 
 def _entries(data: Any) -> dict[Any, Any] | None:
-    """What reads as a dictionary, as one: ml_collections' ConfigDict is no Mapping by its class."""
+    """A dictionary of the data, if it has keys: ml_collections' ConfigDict is no Mapping."""
     kind = type(data)
     if isinstance(data, Mapping) or (hasattr(kind, "keys") and hasattr(kind, "__getitem__")):
         return dict(data)

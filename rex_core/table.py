@@ -25,7 +25,7 @@ class Table:
     """Two or more known finite numbers; `ready` makes an array of them."""
 
     def check(self, name: str, value: Any) -> bool:
-        """Raise the ValueError of all declarations; True, since values keep Python numbers."""
+        """Raise ValueError for bad values. Returns True: good ones are kept as Python numbers."""
         table = self._numbers(value)
         if table is not None and table.ndim == 1 and 2 <= table.size <= MAX_VALUES:
             numbers = table.dtype.kind in "iuf"
@@ -55,12 +55,12 @@ class Table:
             return None
         try:
             return np.asarray([*value])
-        except ValueError:  # Of rows of different lengths.
+        except ValueError:  # The rows have different lengths.
             return None
 
 
 class Values:
-    """The numbers of a table, and an array of NumPy's of them, which torch.compile cannot trace."""
+    """The numbers of a table, and the same in a NumPy array. torch.compile cannot trace that."""
 
     __slots__ = ("array", "numbers")
 
@@ -77,7 +77,7 @@ def _is_bool(value: Any) -> bool:
 
 
 def looked_up(table: Values, index: Real, like: Real, xp: Namespace) -> Real:
-    """table[index], with an index beyond an end taken as that end, in the dtype of like."""
+    """table[index], in the dtype of like. An index beyond an end is taken as that end."""
     last = len(table) - 1
     if isinstance(index, int | float):
         return table.numbers[min(max(int(index), 0), last)]

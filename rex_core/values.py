@@ -22,8 +22,8 @@ class Value:
     """The base of schedules and their like.
 
     Its fields are the parameters of its constructor. They alone are compared, hashed, copied and
-    pickled: a pickle is the call of the constructor. Whatever else an instance has is worked out
-    from them by `_derive`.
+    pickled: a pickle is the call of the constructor. `_derive` computes all other attributes from
+    them.
     """
 
     fields: ClassVar[tuple[str, ...]]
@@ -34,7 +34,7 @@ class Value:
     _size: int
 
     def __init_subclass__(cls, *, kind: bool = False) -> None:
-        """A kind is written and read by its name; a subclass of one is not."""
+        """A kind is written and read by its name. A subclass of a kind is not."""
         super().__init_subclass__()
         parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
         cls.fields = tuple(each.name for each in parameters)
@@ -53,7 +53,7 @@ class Value:
         check_names(cls.__name__, params, cls.fields)
 
     def _set(self, **fields: Any) -> None:
-        """Set the fields, refuse what is nested too deeply, and work out the rest."""
+        """Set the fields, refuse values nested too deeply, and compute the rest."""
         self.__dict__.update(fields)
         parts = [*inner(self)]
         depth = 1 + max((each._depth for each in parts), default=0)
@@ -68,7 +68,7 @@ class Value:
         self._derive()
 
     def _derive(self) -> None:
-        """Work out from the fields what calls need."""
+        """Compute what calls need from the fields."""
         self.__dict__["_arrays"] = arrays_of(self.contents())
 
     def contents(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _made(kind: type[Value], fields: dict[str, Any]) -> Value:
 
 
 def restored(kind: type[V], fields: dict[str, Any]) -> V:
-    """A value of fields that are not checked: pytrees carry tracers and placeholders in them."""
+    """A value of unchecked fields: pytrees put tracers and placeholders into them."""
     value = object.__new__(kind)
     value.__dict__.update(fields, _depth=1, _size=1)
     with suppress(TypeError, ValueError):  # A placeholder is no number; its value is never called.
@@ -145,7 +145,7 @@ def _values_in(contents: Any) -> Iterator[Value]:
 
 
 def arrays_of(content: Any) -> tuple[Any, ...]:
-    """The arrays in a field, a sequence or a dictionary of them, and in the values there."""
+    """The arrays in a field, in its tuples and dictionaries, and in the values there."""
     if isinstance(content, dict):
         content = tuple(content.values())
     if isinstance(content, tuple):
@@ -156,7 +156,7 @@ def arrays_of(content: Any) -> tuple[Any, ...]:
 
 
 def _key(content: Any) -> Any:
-    """What is compared of a field: of an array its values, or itself while it is traced."""
+    """The compared part of a field: for an array its values, or its identity while traced."""
     if isinstance(content, dict):
         return tuple((name, _key(item)) for name, item in content.items())
     if isinstance(content, tuple):
