@@ -1,4 +1,4 @@
-"""The command `rex`: schedules seen, read and compared from a terminal; and `plot`, its picture."""
+"""The command `rex`, to draw, print and compare schedules; and `plot`, its picture."""
 
 import sys
 

@@ -36,8 +36,8 @@ from rex_core.adapting import POSITIVE
 def rex(context: click.Context) -> None:
     """See, read and compare schedules of a training run.
 
-    A schedule is flags, a preset, or a file (JSON, TOML, YAML). Flags change what a file says. A
-    flag that is given several times makes several schedules.
+    Flags, a preset or a file (JSON, TOML, YAML) make a schedule. Flags change the schedule of a
+    file. A flag that is given several times makes several schedules.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -164,7 +164,7 @@ def values(files: tuple[str, ...], T: Any, at: Any, csv: bool, **given: Any) -> 
 
 
 def _places(T: Any, given: tuple[Any, ...], every: bool) -> Iterable[Any]:
-    """Where values are read: where it is said, or at every step, or at every tenth of T."""
+    """The steps of the values: the given ones, or every step, or every tenth of T."""
     POSITIVE.check("T", T)
     if given:
         return [_place(T, each) for each in given]
@@ -210,8 +210,8 @@ def compare(
 ) -> None:
     """Print the largest difference of a schedule from a logged run.
 
-    OTHER.csv has a column of steps and a column of values. If the values fit better one step
-    earlier or later, that is said.
+    OTHER.csv has a column of steps and a column of values. A line says if the values fit better one
+    step earlier or later.
     """
     schedule = _only(schedules(files, given))
     POSITIVE.check("T", T)
@@ -282,7 +282,7 @@ def code(files: tuple[str, ...], T: Any, target: str, **given: Any) -> None:
 def explore(port: int, no_browser: bool) -> None:
     """Serve a page on this machine to choose schedules and see them.
 
-    The link of the page holds all that is chosen. Ctrl-C ends it.
+    The link of the page holds all choices. Ctrl-C ends the server.
     """
     from rex_cli.explorer import serve
 

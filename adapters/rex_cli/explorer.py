@@ -1,7 +1,7 @@
 """The page of `rex explore`: schedules chosen with widgets, drawn and written as code.
 
 Bokeh serves it on the loopback interface and runs this Python for each change. The whole state is a
-dictionary of plain JSON, which the link of the page holds.
+dictionary of plain JSON. The link of the page holds it.
 """
 
 import inspect
@@ -25,7 +25,7 @@ from rex_cli.state import State, added, curves, named, read_state, shown, theory
 from rex_core import Schedule
 from rex_core.adapting import FUNCTIONS, PRESETS, PROFILES
 
-_SLIDERS = {  # Their ends and steps; other numbers are written.
+_SLIDERS = {  # Their ends and steps. Other numbers are typed.
     "beta": (-2, 0.99, 0.01),
     "warmup_ratio": (0, 0.95, 0.01),
     "hold_ratio": (0, 0.95, 0.01),
@@ -128,7 +128,7 @@ class _Page:
         self.update()
 
     def _editor(self, chosen: State) -> list[Any]:
-        """The fields of a schedule: what its preset, profile and sampling take."""
+        """The fields of a schedule: the arguments of its preset, profile and sampling."""
         taken = _taken(chosen)
         fields = [self._choice("preset", ["", *PRESETS], chosen)]
         for each in settings():
@@ -182,7 +182,7 @@ class _Page:
         note.text, note.visible = message, bool(message)
 
     def update(self) -> None:
-        """Draw the state, or say what is wrong with it."""
+        """Draw the state, or show its error."""
         try:
             own = named(self.state)
             found = shown(self.state, own)
@@ -212,7 +212,7 @@ class _Page:
 
 
 def _taken(chosen: State) -> dict[str, Any]:
-    """The settings that a schedule takes, of its functions the names of the defaults."""
+    """The settings of a schedule. Settings that are functions have their default's name."""
     preset = chosen.get("preset")
     arguments = inspect.signature(PRESETS.get(str(preset), Schedule)).parameters
     taken = {

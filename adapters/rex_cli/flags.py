@@ -1,4 +1,4 @@
-"""What the subcommands of `rex` share: kinds of flags, help with examples, errors of one line."""
+"""The subcommands of `rex` share this: kinds of flags, help with examples, one-line errors."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -15,17 +15,17 @@ _SHORT = {"peak_value": ["--peak"], "end_value": ["--end"], "init_value": ["--in
 
 
 class Text(click.ParamType):  # type: ignore[type-arg]  # Generic from click 8.4 on.
-    """What a flag takes: a number, several, or the name of something known."""
+    """The kind of a flag: a number, several numbers, or a known name."""
 
     def __init__(self, name: str, read: Callable[[str], Any], known: Sequence[str] = ()) -> None:
         self.name, self.read, self.known = name, read, known
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """What is meant by a text."""
+        """The value of a text."""
         return self.read(value) if isinstance(value, str) else value
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
-        """The known names that begin so."""
+        """The known names that begin with the text."""
         return [CompletionItem(name) for name in self.known if name.startswith(incomplete)]
 
 
@@ -68,7 +68,7 @@ class _Examples(click.Command):
 
 
 class _Command(_Examples):
-    """A command whose flags of numbers take several: --at 0 100 -1, as well as --at 0,100,-1."""
+    """A command whose flags of numbers take several: --at 0 100 -1, or --at 0,100,-1."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Join the numbers that follow such a flag."""
@@ -87,7 +87,7 @@ class _Command(_Examples):
 
 
 class Group(_Examples, click.Group):
-    """The group, whose errors are one line."""
+    """The group of commands. Its errors are one line."""
 
     command_class = _Command
 
@@ -161,7 +161,7 @@ def once(context: Any, param: Any, given: tuple[Any, ...]) -> Any:
 
 
 def budget(**params: Any) -> click.Option:
-    """The flag of T, for which the params of an option are open."""
+    """The flag of T. params are those of an option."""
     text = "The whole budget, in updates; with a point, as 8.0, in any unit"
     flags = ["-T", "--total-steps", "T"]
     return Option(flags, type=NUMBER, multiple=True, heading="The budget", help=text, **params)

@@ -14,8 +14,8 @@ def read_log(path: str, columns: tuple[str, str] | None) -> tuple[Log, int]:
     """The pairs (t, value) of a CSV file, and the number of rows that have no value.
 
     Args:
-        path: The file. A first row of names is one that does not consist of numbers.
-        columns: The names of the columns of t and of the value; the only two by default.
+        path: The file. A first row that is not all numbers has the names.
+        columns: The names of the columns of t and of the value; by default the only two.
 
     Raises:
         ValueError: There are no such columns, a cell is no finite number, or there is no value.

@@ -26,8 +26,8 @@ def plot(
 ) -> "Axes":
     """Draw a schedule over its budget, with matplotlib.
 
-    Axes that are given keep their curves: call it again for the next schedule. For a logarithmic
-    axis call ``ax.set_yscale("log")``.
+    Given axes keep their curves. Call it again for the next schedule. For a logarithmic axis call
+    ``ax.set_yscale("log")``.
 
     Args:
         schedule: A `rex_core.Schedule` or another function of (t, T), its name or its dictionary.
@@ -109,11 +109,11 @@ def text_picture(
     Args:
         curves: One or more.
         unit: The name of the horizontal axis.
-        log: Whether the vertical axis is logarithmic; values up to 0 are left out, and not all are.
+        log: Whether the vertical axis is logarithmic. It leaves out values <= 0; one must be above.
         width: The columns of the terminal.
 
     Returns:
-        Lines with colours, which the environment variable NO_COLOR takes away.
+        Lines with colours. The environment variable NO_COLOR takes these away.
     """
     import plotille
 
@@ -129,7 +129,7 @@ def text_picture(
     figure.width, figure.height = 10 * tens + 1, 16
     figure.origin, figure.color_mode = False, "names"
     figure.x_label, figure.y_label = unit, "value"
-    # One column and one row more than there are, so that the ends of the curves are within.
+    # One column and one row more, so that the ends of the curves are within the picture.
     _set_limits(figure.set_x_limits, 0.0, max(x[-1] for _, x, _ in curves), figure.width)
     _set_limits(figure.set_y_limits, least, most, figure.height)
     figure.x_ticks_fkt = lambda value, _: _short(value)
@@ -151,7 +151,7 @@ def text_picture(
 
 
 def _positive(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
-    """The points that a logarithmic axis can show, the second number of each its logarithm."""
+    """The points above 0, with the logarithms of their second numbers."""
     shown = [(a, math.log10(b)) for a, b in zip(x, y, strict=True) if b > 0]
     return [a for a, _ in shown], [b for _, b in shown]
 

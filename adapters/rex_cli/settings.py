@@ -1,4 +1,4 @@
-"""Settings as flags and files: what is written on a command line, and the schedules of it."""
+"""Settings as flags and files, and the schedules that they make."""
 
 import inspect
 import json
@@ -27,7 +27,7 @@ class Setting(NamedTuple):
     Attributes:
         name: The argument's name.
         group: The heading under which the help has it.
-        text: What its docstring says.
+        text: The text of its docstring.
         kind: "number", "numbers", "truth" or "function".
     """
 
@@ -82,7 +82,7 @@ def settings() -> list[Setting]:
 
 
 def described(function: Function, name: str) -> str:
-    """The first clause of what a docstring says of an argument."""
+    """The first clause of a docstring's text for an argument."""
     text = inspect.getdoc(function) or ""
     match = re.search(rf"^    {name}: (.*(?:\n        .*)*)", text, re.MULTILINE)
     if match is None:
@@ -101,7 +101,7 @@ def numbers(text: str) -> tuple[Any, ...]:
 
 
 def truth(text: str) -> Any:
-    """True or False; other text as it is, for the library to refuse by the argument's name."""
+    """True or False. Another text is kept: the library refuses it by the argument's name."""
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
@@ -116,7 +116,7 @@ def function(text: str) -> Any:
 
 
 def read(path: str) -> Any:
-    """What a file of JSON, TOML or YAML holds; "-" is JSON from the standard input."""
+    """The content of a file of JSON, TOML or YAML. "-" is JSON from the standard input."""
     suffix = Path(path).suffix.lower()
     if path != "-" and suffix not in _READERS:
         raise ValueError(
@@ -163,18 +163,20 @@ _READERS: dict[str, Callable[[str], Any]] = {
 def schedules(files: Sequence[str], given: Mapping[str, Sequence[Any]]) -> list[Named]:
     """The schedules of files and settings.
 
-    A setting that is given once holds for all; several times, for one schedule each.
+    A setting that is given once holds for all schedules. A setting that is given several times
+    holds for one schedule each time.
 
     Args:
         files: Names of files.
-        given: The values of each setting that is given; of "preset" and "part", and of "T", too.
+        given: The values of each given setting, and of "preset", "part" and "T".
 
     Returns:
         Each schedule with its name: the file's, the preset's or the profile's, and the settings in
         which they differ.
 
     Raises:
-        ValueError: Not as many of the one as of the other; what the library refuses.
+        ValueError: Two settings are given several times, but not equally often; the library
+            refuses a value.
     """
     columns = {name: [*values] for name, values in {"file": files, **given}.items() if values}
     counts = {name: len(values) for name, values in columns.items() if len(values) > 1}
@@ -194,7 +196,7 @@ def schedules(files: Sequence[str], given: Mapping[str, Sequence[Any]]) -> list[
 
 
 class _Placed(NamedTuple):
-    """What `from_dict` reads of the settings of one schedule.
+    """The settings of one schedule, for `from_dict`.
 
     Attributes:
         data: Its dictionary.
@@ -236,7 +238,7 @@ def _place(row: Mapping[str, Any]) -> _Placed:
 
 
 def _made(row: Mapping[str, Any], placed: _Placed, others: set[str]) -> Function:
-    """The schedule; a setting that has no place in it, and none in the others, is refused."""
+    """The schedule. A setting with no place in it, and none in others, is refused."""
     data = placed.data
     for name in sorted(placed.left - others):
         known = any(name in inspect.signature(each).parameters for each in FUNCTIONS.values())

@@ -74,12 +74,12 @@ def snippet(schedule: Function, T: Any, target: str) -> str:
 
 
 def _written(node: ast.expr, indent: int, used: int) -> str:
-    """An expression; a call or a tuple that is too long with each of its items on its own line.
+    """An expression. A call or tuple that is too long has each item on a line of its own.
 
     Args:
         node: The expression.
         indent: The columns before it on further lines.
-        used: The columns that are taken on its first line, and after it.
+        used: The columns that are taken before it on its first line, and after it.
     """
     line = ast.unparse(node)
     if used + len(line) <= _WIDTH or not isinstance(node, ast.Call | ast.Tuple):

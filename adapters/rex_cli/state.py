@@ -1,4 +1,4 @@
-"""The state of the explorer: a dictionary of plain JSON, and what it shows."""
+"""The state of the explorer: a dictionary of plain JSON, and the curves that it shows."""
 
 import json
 import math
@@ -23,16 +23,16 @@ FIRST: State = {
     "T1": "20000",
     "for": "torch",
 }
-# Up to this T rates are added up, and the bound is worked out.
+# Up to this T, rates are added up and the bound is computed.
 _COUNTED = 1_000_000
 _READERS = {"number": number, "numbers": numbers, "truth": truth}
 
 
 def read_state(text: str | bytes) -> State:
-    """The state that a link holds; what it leaves out is as at first.
+    """The state in a link. Parts that it leaves out are as at first.
 
     Raises:
-        ValueError: It is no such state.
+        ValueError: The text is no state.
     """
     given = json.loads(text)
     if not isinstance(given, dict):
@@ -66,12 +66,12 @@ def named(state: State) -> list[Named]:
 
 
 def curves(state: State) -> list[Named]:
-    """What a state shows: its schedules, and each under other budgets and after a replan."""
+    """The curves of a state: its schedules, also under other budgets and after a replan."""
     return shown(state, named(state))
 
 
 def shown(state: State, found: list[Named]) -> list[Named]:
-    """The same, of schedules that are made already."""
+    """The curves of a state whose schedules are made already."""
     drawn = []
     for each in found:
         drawn.append(each)
@@ -89,7 +89,7 @@ def shown(state: State, found: list[Named]) -> list[Named]:
 
 
 def theory(found: list[Named]) -> str:
-    """What the convex bound says of schedules, over what it says of the first."""
+    """The best peaks and bounds of schedules in convex theory, divided by the first one's."""
     if not isinstance(found[0].T, int) or found[0].T > _COUNTED:
         return ""
     results = []

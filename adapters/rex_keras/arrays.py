@@ -1,8 +1,9 @@
-"""TensorFlow's tensors in the form that rex_core's formulas take: the array API standard.
+"""TensorFlow's tensors in the form of the array API standard, for rex_core's formulas.
 
-NumPy, JAX and PyTorch speak it, TensorFlow does not. This module is the namespace of `Array`, a
-tensor with the standard's operators; a function that is not defined here is the one of that name in
-`keras.ops`. So the formulas stand once, in rex_core, and compile with the train step.
+NumPy, JAX and PyTorch follow this standard. TensorFlow does not. This module is the namespace of
+`Array`, a tensor with the standard's operators. A function that is not defined here is the function
+of the same name in `keras.ops`. So the formulas stand once, in rex_core, and compile with the train
+step.
 """
 
 import operator
@@ -73,13 +74,13 @@ def _real() -> str:
 
 
 def _quotient(a: Any, b: Any) -> Any:
-    """Of integers too, where Keras has a quotient in floatx, which may be of 16 bits."""
+    """The quotient. Of integers, Keras computes it in floatx, which may have 16 bits."""
     dtype = result_type(*(getattr(part, "dtype", type(part)) for part in (a, b)), _real())
     return ops.true_divide(ops.cast(a, dtype), ops.cast(b, dtype))
 
 
 def __getattr__(name: str) -> Callable[..., Array]:
-    if name.startswith("__"):  # What Python asks modules for, __path__ for one.
+    if name.startswith("__"):  # Names that Python looks for in modules, such as __path__.
         raise AttributeError(name)
     return _lifted(getattr(ops, name))
 
@@ -119,5 +120,5 @@ _OPERATORS = {
 
 for _name, _function in _OPERATORS.items():
     setattr(Array, f"__{_name}__", _lifted(_function))
-    if hasattr(operator, f"i{_name}"):  # Exactly the binary ones that are no comparisons.
+    if hasattr(operator, f"i{_name}"):  # Only the binary operators that are no comparisons.
         setattr(Array, f"__r{_name}__", _reflected(_function))

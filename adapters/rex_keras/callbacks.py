@@ -32,13 +32,13 @@ def learning_rate_scheduler(
 ) -> keras.callbacks.LearningRateScheduler:
     """A schedule read once per epoch: epoch -> schedule(epoch - first_epoch, epochs).
 
-    The epoch is the one that ``fit`` counts, from ``initial_epoch`` on: a second ``fit`` without
-    one begins the schedule again. A clock is read instead, if that is the budget, and ``fit`` ends
-    with the epoch in which the time is up.
+    ``fit`` counts the epochs, from ``initial_epoch`` on. A second ``fit`` without an initial_epoch
+    begins the schedule again. If the budget is a clock, the schedule reads the clock instead, and
+    ``fit`` ends with the epoch in which the time is up.
 
-    The schedule overwrites the number that compile got. A UserWarning names what else disagrees
-    with it: a ``fit`` that leaves the epochs of the schedule, and a rate that another callback or
-    an assignment has set since. A warmup from 0 has rate 0 for the whole first epoch.
+    The schedule overwrites the number that compile got. A UserWarning says if a ``fit`` leaves the
+    epochs of the schedule, or if another callback or an assignment has set the rate. A warmup from
+    0 has rate 0 for the whole first epoch.
 
     Args:
         schedule: A `rex_core.Schedule`, or any function of (t, T).
@@ -48,13 +48,13 @@ def learning_rate_scheduler(
 
     Returns:
         A ``keras.callbacks.LearningRateScheduler``, for an optimizer whose learning_rate is a
-        number. When training begins it refuses, with a ValueError, an optimizer that holds a
-        schedule and a MultiOptimizer whose rates differ, and later one that the train step does
-        not use.
+        number. When training begins, it refuses an optimizer with a schedule, and a MultiOptimizer
+        whose rates differ, with a ValueError. Later it refuses an optimizer that the train step
+        does not use.
 
     Raises:
-        ValueError: epochs or first_epoch is out of range, the schedule's phases fill epochs, a rate
-            is out of range (some epochs are tried now), or the schedule is a pair, of rate and
+        ValueError: epochs or first_epoch is out of range. The schedule's phases fill epochs. A rate
+            is out of range, at some epochs that are tried now. The schedule is a pair of rate and
             momentum: Keras cannot schedule momentum on every backend.
 
     >>> from rex_core import Schedule
@@ -98,24 +98,24 @@ class _Applied(PerFit):
 
 
 class BatchLearningRateScheduler(_Applied):
-    """A schedule read at every batch, of the optimizer's count of updates.
+    """A schedule read at every batch, at the optimizer's count of updates.
 
     The rate is ``schedule(optimizer.iterations - first_step, total_steps)``. With a clock for a
     budget it is ``schedule(clock.t, clock.T)``, and ``fit`` ends with the batch in which the time
-    is up. The time is not saved with the model: save ``clock.state_dict()`` beside it, and load
-    that into the clock of the run that goes on.
+    is up. The time is not saved with the model. Save ``clock.state_dict()`` beside the model, and
+    load it into the clock of the run that goes on.
 
-    The optimizer counts its updates, gradient accumulation included, and saves the count with the
-    model; the callback keeps none of its own. A second ``fit`` therefore goes on in the schedule,
-    and beyond its end: pass first_step to begin a new one. The schedule overwrites the number that
-    compile got. A UserWarning names what else disagrees with it: a ``fit`` that leaves the steps of
-    the schedule, and a rate that another callback or an assignment has set since.
+    The optimizer counts its updates, gradient accumulation included. The count is saved with the
+    model. The callback has no count of its own. A second ``fit`` therefore goes on in the schedule,
+    and beyond its end. Pass first_step to begin a new schedule. The schedule overwrites the number
+    that compile got. A UserWarning says if a ``fit`` leaves the steps of the schedule, or if
+    another callback or an assignment has set the rate.
 
-    The callback waits for each batch to be computed; `as_schedule`, part of the compiled step, does
-    not. It needs an optimizer whose learning_rate is a number, one number for all of a
-    MultiOptimizer, and ``steps_per_execution=1``: Keras calls it once per execution. Training
-    begins with a ValueError otherwise, or ends with one when it has begun if the train step uses
-    another optimizer.
+    The callback waits for each batch to be computed. `as_schedule` is part of the compiled step,
+    and does not wait. The callback needs an optimizer whose learning_rate is a number, one number
+    for all of a MultiOptimizer. It needs ``steps_per_execution=1``, since Keras calls it once per
+    execution. Training begins with a ValueError otherwise. If the train step uses another
+    optimizer, the ValueError comes after the first batches.
 
     Args:
         schedule: A `rex_core.Schedule`, or any function of (t, T).
@@ -124,9 +124,9 @@ class BatchLearningRateScheduler(_Applied):
             ``int(model.optimizer.iterations)`` for a trained model; 0 for a clock.
 
     Raises:
-        ValueError: total_steps or first_step is out of range, the schedule's phases fill
-            total_steps, a rate is out of range (some steps are tried now), or the schedule is a
-            pair, of rate and momentum: Keras cannot schedule momentum on every backend.
+        ValueError: total_steps or first_step is out of range. The schedule's phases fill
+            total_steps. A rate is out of range, at some steps that are tried now. The schedule is a
+            pair of rate and momentum: Keras cannot schedule momentum on every backend.
 
     >>> from rex_core import Schedule
     >>> callback = BatchLearningRateScheduler(Schedule(peak_value=0.1), total_steps=1000)
@@ -161,7 +161,7 @@ class BatchLearningRateScheduler(_Applied):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the rate of the update that follows."""
         super().on_train_batch_begin(batch, logs)
-        # On JAX the optimizer gets its state back, within an epoch, only by a look at self.model.
+        # On JAX, within an epoch, only reading self.model gives the optimizer its state back.
         each = optimizers(self.model)
         self._rates.check(each)
         for optimizer in each:
@@ -179,12 +179,13 @@ class RateLogger(PerFit):
     """The rate in the logs of each epoch, and a check of `as_schedule` beside the fit.
 
     The logs get ``learning_rate``, the rate of the update that would follow the epoch, whatever
-    sets it; Keras itself logs only what its LearningRateScheduler sets. The optimizers of a
-    MultiOptimizer get one entry each, ``learning_rate_`` and the name.
+    sets it. Keras itself logs only the rate of its LearningRateScheduler. Each optimizer of a
+    MultiOptimizer gets an entry of its own, ``learning_rate_`` and the name.
 
-    A compiled train step gives its schedule no way to speak. For an optimizer with an `as_schedule`
-    this callback does: with a UserWarning where a ``fit`` leaves the steps of the schedule, as a
-    second one does, and with a ValueError where the two disagree on gradient_accumulation_steps.
+    A schedule in a compiled train step cannot warn. For an optimizer with an `as_schedule`, this
+    callback does. It gives a UserWarning if a ``fit`` leaves the steps of the schedule, as a second
+    ``fit`` does. It raises a ValueError if the optimizer and the schedule disagree on
+    gradient_accumulation_steps.
 
     >>> callback = RateLogger()
     """

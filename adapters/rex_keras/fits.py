@@ -1,4 +1,4 @@
-"""What a call of `fit` is checked for: its optimizers, its length, who else sets the rate."""
+"""The checks of a call of `fit`: its optimizers, its length, and who else sets the rate."""
 
 import math
 import warnings
@@ -13,7 +13,7 @@ FIRST = Range(0, LARGEST_STEP, integers=True)
 
 
 class PerFit(keras.callbacks.Callback):
-    """A callback with a hook for the first epoch of a fit, when what was saved is restored."""
+    """A callback with a hook for the first epoch of a fit, when saved states are restored."""
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Wait for the first epoch."""
@@ -28,7 +28,7 @@ class PerFit(keras.callbacks.Callback):
         super().on_epoch_begin(epoch, logs)
 
     def on_first_epoch(self, epoch: int, params: dict[str, Any]) -> None:
-        """Check the fit, whose length is in params."""
+        """Check the fit. params has its length."""
 
 
 class Span:
@@ -82,7 +82,7 @@ _WAYS = {
 
 
 class SetRates:
-    """The rates that a callback has set in a fit, beside those that are found later."""
+    """The rates that a callback has set in a fit, to compare with those found later."""
 
     def __init__(self) -> None:
         self._rates: dict[int, float] = {}
@@ -93,7 +93,7 @@ class SetRates:
         self._rates[id(optimizer)] = rate
 
     def check(self, optimizers: list[Any]) -> None:
-        """Warn, once, of a rate that another has set."""
+        """Warn, once, of a rate that other code has set."""
         for optimizer in optimizers:
             rate = self._rates.get(id(optimizer))
             if rate is None or self._warned:
@@ -166,11 +166,11 @@ def _settable(optimizer: Any) -> float:
     return float(rate)
 
 
-# The unit roundoff of a variable's dtype, and the distance of its numbers about 0.
+# The unit roundoff of a variable's dtype, and the distance of its numbers near 0.
 _PRECISION = {"bfloat16": (2.0**-8, 2.0**-126), "float16": (2.0**-11, 2.0**-24)}
 
 
 def _same(found: float, rate: float, dtype: str) -> bool:
-    """Whether it is the rate as a variable of that dtype has it."""
+    """Whether it is the rate, rounded to a variable of that dtype."""
     relative, least = _PRECISION.get(dtype, (2.0**-24, 2.0**-126))
     return math.isclose(found, rate, rel_tol=2 * relative, abs_tol=least)

@@ -1,4 +1,4 @@
-"""A schedule and a budget as what Keras calls a learning-rate schedule."""
+"""A schedule and a budget as a learning-rate schedule of Keras."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -21,16 +21,16 @@ def as_schedule(
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """A schedule as one of Keras's: step -> schedule(step - first_step, total_steps).
 
-    The optimizer counts on from fit to fit: a second ``fit`` of a trained model runs beyond
-    total_steps, at the last rate, which is 0 unless end_value is not. The compiled train step
-    cannot say so; the callback `RateLogger` does. For a new run over the schedule pass
-    ``first_step=int(model.optimizer.iterations)`` as below, or compile with a new optimizer.
+    The optimizer counts on from fit to fit. A second ``fit`` of a trained model runs beyond
+    total_steps, at the last rate: end_value, 0 by default. The compiled train step cannot say so.
+    The callback `RateLogger` does. For a new run over the schedule, pass
+    ``first_step=int(model.optimizer.iterations)``, or compile with a new optimizer.
 
-    The rate is computed within the train step (compiled with it on JAX and TensorFlow), whatever
-    ``steps_per_execution``, from the optimizer's own count of batches. That is saved with the
-    model: loaded where rex_keras is imported, the model goes on at the right step. For a new
-    budget, assign a new schedule to ``optimizer.learning_rate`` and compile the model again; a
-    train step that was compiled before keeps the old one.
+    The train step computes the rate from the optimizer's own count of batches, for any
+    ``steps_per_execution``. On JAX and TensorFlow, the rate is compiled with the step. The count is
+    saved with the model. A model that is loaded where rex_keras is imported goes on at the right
+    step. For a new budget, assign a new schedule to ``optimizer.learning_rate`` and compile the
+    model again. A train step that was compiled before keeps the old schedule.
 
     Only the rate can have a schedule: momentum is a constant of the compiled train step.
 
@@ -38,8 +38,8 @@ def as_schedule(
         schedule: A `rex_core.Schedule`, or any value or registered function of (t, T) that
             `rex_core.to_dict` can write, as saving the model does.
         total_steps: The budget in updates, in [1, 2^31 - 1].
-        gradient_accumulation_steps: What the optimizer got under this name, >= 1: Keras asks a
-            schedule for the rate at every batch, and only each so many-th makes an update.
+        gradient_accumulation_steps: The argument of the optimizer with this name, >= 1. Keras reads
+            the rate at every batch, and so many batches make one update.
         first_step: The update, as the optimizer counts, at which the schedule begins, >= 0.
 
     Returns:
@@ -48,10 +48,10 @@ def as_schedule(
         a Python float.
 
     Raises:
-        ValueError: A number is out of range, one of the rates included (some steps are tried; a
-            compiled train step cannot check the others); the schedule's phases fill total_steps, it
-            cannot be written, does not take the backend's tensors, or is a pair, of rate and
-            momentum.
+        ValueError: A number is out of range. A rate is out of range, at some steps that are tried
+            now: a compiled train step cannot check the others. The schedule's phases fill
+            total_steps. The schedule cannot be written, does not take the backend's tensors, or is
+            a pair of rate and momentum.
 
     >>> import keras
     >>> from rex_core import Schedule
@@ -65,7 +65,7 @@ def as_schedule(
 
 @keras.saving.register_keras_serializable(package="rex_keras")
 class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """What `as_schedule` returns, under the name that saved models know it by."""
+    """The class of `as_schedule`, under its name in saved models."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "gradient_accumulation_steps", gradient_accumulation_steps
         )
         self.first_step = FIRST.count("first_step", first_step)
-        # Not at the first checkpoint of a run, or at its first step.
+        # Errors come now, and not at the first step or checkpoint of a run.
         to_dict(self.schedule)
         self(ops.convert_to_tensor(0, "int32"))
 
@@ -100,7 +100,7 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
             f"of an optimizer; got one of {shown(self.schedule)}"
         )
 
-    # What optimizers do with their other settings, before or in the first train step.
+    # Optimizers do these with their other settings, before or in the first train step.
     __float__ = __array__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
 
@@ -115,7 +115,7 @@ class BudgetedSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "BudgetedSchedule":
-        """What `get_config` wrote; names are looked up, nothing is imported or evaluated."""
+        """The schedule of a config. Names are looked up; nothing is imported or evaluated."""
         names = {"schedule", "total_steps", "gradient_accumulation_steps"}
         if not isinstance(config, Mapping) or set(config) - {"first_step"} != names:
             raise ValueError(f"config must have {', '.join(sorted(names))}; got {shown(config)}")

@@ -1,7 +1,7 @@
 """rex_core's schedules for optax and JAX.
 
-Importing this package also makes `rex_core.Schedule`, `Join`, `Restarts`, `Replan` and what
-`rex_core.bind` returns pytrees, with their numbers as leaves.
+Importing this package also registers pytrees: `rex_core.Schedule`, `Join`, `Restarts`, `Replan`,
+`Product`, `Clamp`, `Pair` and bound functions. Their numbers are leaves.
 """
 
 try:

@@ -1,8 +1,9 @@
 """Schedules as pytrees: numbers are leaves; functions and the places of boundaries are structure.
 
-One program can then be vmapped over, or differentiated by, peaks, ends, warmups and β. Milestones,
-tables, cycles and period_mult stay outside, so that their boundaries stay exact. Ratios and the
-fraction of `every_fraction` are leaves, and as exact as their dtype once they are traced.
+One program can then be vmapped over peaks, ends, warmups and β, or differentiated by them.
+Milestones, tables, cycles and period_mult are no leaves, so that their boundaries stay exact.
+Ratios and the fraction of `every_fraction` are leaves. Once traced, they are as exact as their
+dtype.
 """
 
 from functools import partial
@@ -19,7 +20,7 @@ _KEYS = {Join: SequenceKey, Product: SequenceKey, Bound: DictKey}
 
 
 def _parts(value: Value) -> dict[Any, Any]:
-    """The fields of a value, each schedule of several by its place, each parameter by its name."""
+    """The fields of a value by name. Several schedules go by their places."""
     if isinstance(value, Bound):
         return {"function": value.function, **value.params}
     fields = value.contents()

@@ -24,7 +24,7 @@ class KahanState(NamedTuple):
     """The state of `kahan_summation`.
 
     Attributes:
-        owed: What each weight has not yet taken of its updates, in its own dtype.
+        owed: The part of its updates that each weight has not yet taken, in the weight's dtype.
     """
 
     owed: Any
@@ -33,15 +33,16 @@ class KahanState(NamedTuple):
 def stochastic_rounding(key: jax.Array | int = 0) -> optax.GradientTransformationExtraArgs:
     """Round the sum of a bfloat16 weight and its update up or down at random, with the right mean.
 
-    With the neighbours a <= p + u <= b in bfloat16 of the sum of weight and update in float32::
+    The sum of weight and update is p + u, in float32. Its neighbours in bfloat16 are a and b, with
+    a <= p + u <= b::
 
         p + update = b with the probability (p + u - a)/(b - a), a otherwise
         E[p + update] = p + u
 
-    A weight of bfloat16 has 8 binary digits: ``optax.apply_updates`` rounds to the nearest, and
-    loses each update below 1/512 of the weight. Here such an update takes effect once in a while.
-    The last link of a chain: what follows it would change the sum. (`optax.MultiSteps` goes around
-    the chain.)
+    A weight of bfloat16 has 8 binary digits. ``optax.apply_updates`` rounds to the nearest number,
+    and loses each update below 1/512 of the weight. Here such an update takes effect once in a
+    while. Make this the last link of a chain: a later link would change the sum. `optax.MultiSteps`
+    goes around the chain.
 
     Weights of 32 bits and more keep their updates as they are. The noise of an update depends on
     the key and on the count of updates, not on the devices that hold the weights. Within
@@ -55,7 +56,8 @@ def stochastic_rounding(key: jax.Array | int = 0) -> optax.GradientTransformatio
         The transformation. It needs ``params``; its state is a count; its updates are float32.
 
     Raises:
-        ValueError: key is none; a parameter is a float of 16 bits or less, and no bfloat16.
+        ValueError: key is no key and no seed; a parameter is a float of 16 bits or less, and no
+            bfloat16.
 
     >>> import jax.numpy as jnp
     >>> import optax
@@ -88,14 +90,14 @@ def stochastic_rounding(key: jax.Array | int = 0) -> optax.GradientTransformatio
 def kahan_summation() -> optax.GradientTransformation:
     """Add to each update what rounding has kept from the weight so far: Kahan's summation.
 
-    With c the sum that a weight p is owed, 0 at first, and ``round`` to the nearest in its dtype::
+    c is the sum that a weight p is owed, 0 at first. ``round`` is to the nearest in p's dtype::
 
         update = round(p + (u + c)) - p
         c' = round((u + c) - update)
 
-    In bfloat16 weight and owed sum together have 16 binary digits: each update adds at most 2^-16
-    of the weight to the distance between p + c and the exact sum. The last link of a chain: what
-    follows it would change the sum. (`optax.MultiSteps` goes around the chain.)
+    In bfloat16, a weight and its owed sum together have 16 binary digits. Each update adds at most
+    2^-16 of the weight to the distance between p + c and the exact sum. Make this the last link of
+    a chain: a later link would change the sum. `optax.MultiSteps` goes around the chain.
 
     Returns:
         The transformation. It needs ``params``; its state is as large as they are; its updates of
@@ -134,8 +136,8 @@ def kahan_summation() -> optax.GradientTransformation:
 def _rounded(param: jax.Array, update: jax.Array, key: jax.Array) -> jax.Array:
     """The update that takes a weight to its sum, rounded at random.
 
-    A bfloat16 is the upper half of a float32: a random number of 16 bits is added to the sum, and
-    the lower half cut off.
+    A bfloat16 is the upper half of a float32. A random number of 16 bits is added to the sum. Then
+    the lower half is cut off.
     """
     if param.dtype != jnp.bfloat16:
         return update
@@ -150,7 +152,7 @@ def _rounded(param: jax.Array, update: jax.Array, key: jax.Array) -> jax.Array:
 def _compensated(
     param: jax.Array, update: jax.Array, owed: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The update that a weight takes, and what it is owed then."""
+    """The update that a weight takes, and the sum that it is owed then."""
     if not jnp.issubdtype(param.dtype, jnp.floating):
         return update, owed
     dtype = jnp.promote_types(param.dtype, jnp.float32)
@@ -165,7 +167,7 @@ def _compensated(
 
 
 def _key(key: Any) -> jax.Array:
-    """A key of jax.random, of either kind, made of a seed if it is one."""
+    """A key of jax.random, of either kind. A seed becomes a key."""
     if isinstance(key, jax.Array):
         old = key.dtype == jnp.uint32 and key.ndim == 1
         if old or jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
@@ -178,7 +180,7 @@ def _key(key: Any) -> jax.Array:
 
 
 def _check(params: Any) -> None:
-    """Refuse parameters that are not given, and short floats other than bfloat16."""
+    """Refuse missing parameters, and short floats other than bfloat16."""
     if params is None:
         raise ValueError("params must be given to update, as its third argument; got None")
     for path, leaf in tree_leaves_with_path(params):

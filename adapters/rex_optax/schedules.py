@@ -1,4 +1,4 @@
-"""A schedule and a budget as what optax calls a schedule, stateless or stateful."""
+"""A schedule and a budget as an optax schedule, stateless or stateful."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ def as_schedule(schedule: Callable[[Any, Any], Any], total_steps: Any) -> optax.
 
     Returns:
         A function of the step count, for ``optax.sgd(...)``, ``optax.scale_by_schedule``,
-        ``optax.inject_hyperparams`` and inside ``optax.MultiSteps``. Its values are float32 arrays
-        (float64 in JAX's x64 mode, unless inject_hyperparams' hyperparam_dtype says otherwise) for
-        counts that are arrays. It pickles. A first value of exactly 0 makes
-        ``optax.contrib.prodigy`` and D-adaptation NaN: see `BudgetedSchedule`.
+        ``optax.inject_hyperparams`` and inside ``optax.MultiSteps``. For counts that are arrays,
+        its values are float32 arrays. In JAX's x64 mode they are float64, unless the
+        hyperparam_dtype of inject_hyperparams says otherwise. It pickles. A first value of exactly
+        0 makes ``optax.contrib.prodigy`` and D-adaptation NaN: see `BudgetedSchedule`.
 
     Raises:
         ValueError: total_steps is out of range, or the schedule's phases fill it; the schedule is
@@ -59,17 +59,18 @@ class BudgetedState(NamedTuple):
     Attributes:
         count: The number of updates so far, a scalar.
         total_steps: The budget, a scalar.
-        plan: Of the last `replan`: the count then; the budget that the curve was planned for; what
-            was left of that, to the nearest step; and what that is off by, the bits of a float32.
-            Four zeros before the first one.
-        phases: Of the end of the warmup, and of the start of the decay: steps, and what these are
-            off by, the bits of a float32; numerator and denominator of a share of the budget; 1 if
-            that share is rounded up to a step. Zeros where the schedule has no phases.
+        plan: Four numbers of the last `replan`, or zeros. They are the count at the replan, the
+            budget of the curve, the rest of the curve in whole steps, and the fraction of a step
+            beside these, as the bits of a float32.
+        phases: Five numbers for the end of the warmup, and five for the start of the decay, or
+            zeros if the schedule has no phases. They are whole steps; the fraction of a step beside
+            these, as the bits of a float32; numerator and denominator of a share of the budget; and
+            1 if the share is rounded up to a step.
     """
 
     count: jax.Array  # type: ignore[assignment]  # optax's name; tuple.count has it too.
     total_steps: jax.Array
-    plan: jax.Array  # In one array, since each costs a compiled step more than the arithmetic.
+    plan: jax.Array  # One array: each costs a compiled step more than the arithmetic.
     phases: jax.Array
 
 
@@ -87,38 +88,39 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
         opt_state = replan(opt_state, 2000)
         opt_state = optax.tree_utils.tree_set(opt_state, total_steps=jnp.int32(2000))
 
-    `replan` stretches the rest of the curve. To set total_steps means the same curve over another
-    budget, ``schedule(count, total_steps)`` from now on; or after a replan, that this had been to
-    the budget that is set: ``Replan(schedule, t0, T0)(count, total_steps)``. The rate may jump.
+    `replan` stretches the rest of the curve. Setting total_steps takes the same curve over another
+    budget, and the rate may jump: from now on it is ``schedule(count, total_steps)``. After a
+    replan, setting total_steps changes the budget of that replan: the rate is then
+    ``Replan(schedule, t0, T0)(count, total_steps)``.
 
-    Extra arguments ``t=`` and ``T=`` of ``update`` take the place of the two counters, in any unit,
-    for that update: tokens, or the seconds of a `rex_core.WallClock`, ``t=clock.t, T=clock.T``. For
-    a budget that is told by ``T=``, the state has no replan: that is a schedule of its own,
-    ``BudgetedSchedule(Replan(schedule, t0, T0), ...)``, which takes the state of the one before.
+    Extra arguments ``t=`` and ``T=`` of ``update`` replace the two counters for that update. They
+    may have any unit: tokens, or the seconds of a `rex_core.WallClock`, ``t=clock.t, T=clock.T``.
+    With ``T=``, a replan in the state has no effect. To replan such a run, make a new schedule,
+    ``BudgetedSchedule(Replan(schedule, t0, T0), ...)``. It takes the state of the old one.
 
-    Four things to know of optax:
+    Four things to know about optax:
 
     * ``tree_set(opt_state, learning_rate=...)`` overwrites the state of a scheduled rate; the next
       update refuses it with a ValueError. A rate that is made as a number can be set.
-    * ``opt_state.hyperparams["learning_rate"]`` shows the rate of the last update. To set it has no
-      effect where the rate is scheduled: the next update overwrites it.
-    * A first rate of exactly 0, as of a warmup from 0, makes ``optax.contrib.prodigy`` and
+    * ``opt_state.hyperparams["learning_rate"]`` shows the rate of the last update. Setting it has
+      no effect on a scheduled rate: the next update overwrites it.
+    * A first rate of exactly 0, as in a warmup from 0, makes ``optax.contrib.prodigy`` and
       ``dadapt_adamw`` NaN for good. Give `Schedule` an init_value above 0. Prodigy also has
       ``safeguard_warmup=True``.
-    * ``inject_hyperparams`` makes an array of every number. Adafactor needs two arguments as they
+    * ``inject_hyperparams`` makes an array of every number. Adafactor needs two numbers as they
       are: ``inject_hyperparams(optax.adafactor, static_args=("min_dim_size_to_factor",
       "dtype_momentum"))``.
 
     Args:
-        schedule: A `rex_core.Schedule`, or any function of (t, T). One that is not this library's
-            is traced for a count of floats too, for what a `replan` puts between two steps; the
-            count is kept in [0, total_steps].
+        schedule: A `rex_core.Schedule`, or any function of (t, T). A function that is not this
+            library's is traced with a float count too, since a `replan` may put the count between
+            two steps. The count is kept in [0, total_steps].
         total_steps: The budget in optimizer updates at the start, in [1, 2^31 - 1].
 
     Raises:
-        ValueError: total_steps is out of range, or the schedule's phases fill it; the schedule is
-            no function of (t, T); at an update, the state is no `BudgetedState` any more, or has a
-            total_steps that is no integer or out of range.
+        ValueError: total_steps is out of range, or the schedule's phases fill it. The schedule is
+            no function of (t, T). At an update: the state is no `BudgetedState` any more, or its
+            total_steps is no integer or out of range.
 
     >>> import optax
     >>> from rex_core import Schedule, demon
@@ -166,12 +168,12 @@ class BudgetedSchedule(optax.schedules.StatefulSchedule):
         _check_state(state)
         t = state.count if t is None else t
         t, T = place(state, t) if T is None else (t, T)
-        # A dtype of its own: inject_hyperparams casts a weak one to that of bfloat16 params.
+        # The dtype is not weak: inject_hyperparams casts weak ones to that of bfloat16 params.
         return jnp.asarray(taking_moments(self.schedule)(t, T), jnp.result_type(float))
 
 
 def place(state: BudgetedState, t: Any) -> tuple[Any, Any]:
-    """The place on the curve, as t and T of the schedule, when t is spent."""
+    """The place on the curve when t is spent: the t and T of the schedule."""
     t, T, xp, _ = unify(t, jnp.asarray(state.total_steps))
     t0, T0, left, bits = (state.plan[..., i] for i in range(4))
     planned = T0 > 0
@@ -179,7 +181,7 @@ def place(state: BudgetedState, t: Any) -> tuple[Any, Any]:
     left = jnp.where(planned, left, state.total_steps)
     part = jax.lax.bitcast_convert_type(bits, jnp.float32)
     later = stretched(t, T, t0, Moment(left, part), T0, xp)
-    # Without a plan the integers give t itself, floats might be off by a rounding.
+    # Without a plan, integers give t itself. Floats might be off by a rounding error.
     return later if is_integer(t, xp) else jnp.where(planned, later, t), T0
 
 
@@ -196,7 +198,7 @@ def phases(state: BudgetedState, T: Any) -> tuple[Moment, Moment]:
 
 
 def _phases(schedule: Any) -> Any:
-    """What a state has of `phase_places`."""
+    """`phase_places` in the form of a state."""
     places = phase_places(schedule)
     if places is None or max(abs(each.steps) for each in places) > LARGEST_STEP:
         return np.zeros((2, 5), np.int32)
@@ -210,7 +212,7 @@ def _numbers(place: Place) -> tuple[int, ...]:
 
 
 def _check_state(state: Any) -> None:
-    """Refuse what has taken the place of a state, or of a number in it; at trace time too."""
+    """Refuse other values in place of a state, or of a number in it. At trace time too."""
     if not isinstance(state, BudgetedState):
         raise ValueError(
             "state must be the BudgetedState that optax.inject_hyperparams keeps: "
@@ -234,7 +236,7 @@ def _value(schedule: Callable[[Any, Any], Any], total_steps: Any, count: Any) ->
 
 
 def _checked(schedule: Any, total_steps: Any) -> tuple[Callable[[Any, Any], Any], Any]:
-    """The schedule, and the budget, an int if it is one known number that the schedule accepts."""
+    """The schedule and the budget, checked. One known number becomes an int."""
     schedule = checked_schedule("schedule", schedule)
     STEPS.check("total_steps", total_steps)
     total_steps = number(total_steps)

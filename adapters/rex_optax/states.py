@@ -1,4 +1,4 @@
-"""Budgets and counts in the state of an optimizer: in mid-run, on resume, for a new phase."""
+"""New budgets and counts in the state of an optimizer: in mid-run, on resume, for a new phase."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -42,40 +42,40 @@ _NODES = (*_SCHEDULES, optax.InjectStatefulHyperparamsState, optax.MultiStepsSta
 def replan(opt_state: Any, total_steps: Any, *, t: Any = None, decay_now: bool = False) -> Any:
     """Change the budget in mid-run, without a jump in any rate and without a new compilation.
 
-    From now on the rest of the curve of each `BudgetedSchedule` is stretched, or compressed, over
-    what the new budget leaves, by the rule of `rex_core.Replan`, with t0 = t::
+    From now on, the rest of the curve of each `BudgetedSchedule` is stretched or compressed to end
+    at the new budget. The rule is that of `rex_core.Replan`, with t0 = t::
 
         schedule(t, total_steps)                  before
         Replan(schedule, t0, T0)(t, total_steps)  from now on
 
-    With decay_now what is left of a hold is skipped, and the decay starts at t0::
+    With decay_now the rest of a hold is skipped, and the decay starts at t0::
 
         Replan(schedule, t0, T0, decay_now=True)(t, total_steps)  from now on
 
-    The budget can be changed any number of times: the state has the place on the curve, and does
-    not grow. Every BudgetedSchedule in the tree gets the new budget; for those of one optimizer
-    only, pass the part of the state that is its own. The Variables of an ``nnx.Optimizer`` are set
-    in place, and stay the same objects.
+    The budget can be changed any number of times. The state has the place on the curve, and does
+    not grow. Every BudgetedSchedule in the tree gets the new budget. To change one optimizer only,
+    pass its part of the state. The Variables of an ``nnx.Optimizer`` are set in place, and stay the
+    same objects.
 
     Args:
         opt_state: The state of an optimizer, or any tree with the states of BudgetedSchedules: a
             ``TrainState``, an ``nnx.Optimizer`` or its ``opt_state``.
-        total_steps: The new budget, what is spent so far included: an integer in [1, 2^31 - 1]
-            above t. May be traced: if it is not above t then, all is spent.
-        t: How much is spent: the count of updates by default. Where these are told otherwise, as in
-            ``update(..., t=tokens // 1000)``, the same here; an integer in [0, 2^31 - 1].
-        decay_now: Whether the decay starts at t. For schedules that are a `rex_core.Schedule` of
-            plain numbers, or a `Clamp` or `Replan` of one. Has no effect once the decay has begun.
+        total_steps: The new budget, the steps so far included: an integer in [1, 2^31 - 1] above t.
+            It may be traced. If a traced one is not above t, all is spent.
+        t: How much is spent, an integer in [0, 2^31 - 1]; the count of updates by default. If
+            ``update`` gets another t, as in ``update(..., t=tokens // 1000)``, give the same here.
+        decay_now: Whether the decay starts at t. Only for a `rex_core.Schedule` of plain numbers,
+            or a `Clamp` or `Replan` of one. It has no effect once the decay has begun.
 
     Returns:
-        The state, which the compiled train step takes as it took the old one; where the state is
-        made of Variables, opt_state itself.
+        The state. The compiled train step takes it as it took the old one. If the state is made of
+        Variables, opt_state itself.
 
     Raises:
-        ValueError: t or total_steps is out of range, or total_steps not above t; the old budget is
-            spent, and no curve left to stretch; no `BudgetedSchedule` has a state in opt_state;
-            decay_now in a warmup, or for a schedule of another kind. Traced numbers are not
-            checked.
+        ValueError: t or total_steps is out of range, or total_steps is not above t. The old budget
+            is spent, so that no curve is left to stretch. opt_state has no state of a
+            `BudgetedSchedule`. decay_now is set in a warmup, or for a schedule of another kind.
+            Traced numbers are not checked.
 
     >>> import optax
     >>> from rex_core import Schedule
@@ -102,25 +102,26 @@ def replan(opt_state: Any, total_steps: Any, *, t: Any = None, decay_now: bool =
 def resume(opt_state: Any, fresh: Any) -> Any:
     """A restored state with the budgets of the code that runs now.
 
-    The budget in a restored state beats the budget in the code: a finished run of 1000 steps that
+    The budget in a restored state beats the budget in the code. A finished run of 1000 steps that
     goes on with ``BudgetedSchedule(schedule, 2000)`` would train at the end value, 0 by default.
-    After `resume` it goes on along the curve of the code::
+    After `resume` the run goes on along the curve of the code::
 
         schedule(count, total_steps)  with the count restored, and total_steps of the code
 
     The rate may jump. For the rest of the old curve over a new budget, use `replan` on the restored
-    state instead. A replan of the run before is forgotten. Where the count is not below the budget
-    of the code either, the run is finished, and the rate stays at the end value.
+    state instead. A replan of the run before is forgotten. If the count is not below the budget of
+    the code, the run is finished, and the rate stays at the end value.
 
-    Counts, moments and numbers that ``optax.inject_hyperparams`` keeps, as a constant weight decay,
-    stay as they were restored. A budget of `as_schedule` is not in the state: it always is the
-    code's.
+    Counts and moments stay as they were restored. Numbers that ``optax.inject_hyperparams`` keeps,
+    such as a constant weight decay, stay too. The budget of `as_schedule` is not in the state: it
+    is always the code's.
 
     Args:
         opt_state: The restored state, of arrays of JAX or NumPy; a ``TrainState``, an
-            ``nnx.Optimizer`` or its ``opt_state``; or the dictionaries and lists that a checkpoint
-            gives back where it is restored without a target.
-        fresh: The state of ``tx.init(params)`` of today's code, or what holds it, as opt_state.
+            ``nnx.Optimizer`` or its ``opt_state``; or the dictionaries and lists of a checkpoint
+            that is restored without a target.
+        fresh: The state of ``tx.init(params)`` in today's code; or a ``TrainState`` or
+            ``nnx.Optimizer`` that holds it.
 
     Returns:
         The state, in the structure of fresh. The Variables of an ``nnx.Optimizer`` are set in
@@ -152,22 +153,24 @@ def restart(opt_state: Any, fresh: Any) -> Any:
 
         schedule(0, total_steps), schedule(1, total_steps), ...  with total_steps of fresh
 
-    From fresh are:
+    These parts come from fresh:
 
     * the counts and budgets of schedules, those of `as_schedule` included;
     * all hyperparameters of ``optax.inject_hyperparams``, constants included;
     * the state of ``optax.contrib.reduce_on_plateau``, and the gradient_step of
       ``optax.MultiSteps``;
-    * the record of `record_gradient_norms`, which is empty again.
+    * the record of `record_gradient_norms`, an empty one.
 
-    All else stays, as moments and accumulated gradients. Adam's own count stays with its moments:
-    it corrects their bias, and at 0 again it would make the first update up to ten times as large.
-    Prodigy and D-adaptation have one count for this and for their schedule, and keep it; wrap them
-    in ``optax.inject_hyperparams``. The step of a ``TrainState`` or ``nnx.Optimizer`` stays.
+    All else stays, such as moments and accumulated gradients. Adam's own count stays with its
+    moments, since it corrects their bias. At 0 again, it would make the first update up to ten
+    times as large. Prodigy and D-adaptation have one count for this correction and for their
+    schedule, and keep it. Wrap them in ``optax.inject_hyperparams``. The step of a ``TrainState``
+    or ``nnx.Optimizer`` stays.
 
     Args:
         opt_state: The state at the end of the phase before, as in `resume`.
-        fresh: The state of ``tx.init(params)`` for the new phase, or what holds it, as opt_state.
+        fresh: The state of ``tx.init(params)`` for the new phase; or a ``TrainState`` or
+            ``nnx.Optimizer`` that holds it.
 
     Returns:
         The state, in the structure of fresh. The Variables of an ``nnx.Optimizer`` are set in
@@ -214,7 +217,7 @@ def _budgeted(tree: Any, name: str) -> dict[Path, BudgetedState]:
 
 
 def _plan(state: BudgetedState, total_steps: Any, t: Any, decay_now: bool) -> jax.Array:
-    """The plan of a state whose budget is changed to total_steps, when t is spent."""
+    """The plan of a state whose budget becomes total_steps when t is spent."""
     for name, value in (("t", t), ("total_steps", total_steps)):
         if not _fits(np.shape(value), np.shape(state.total_steps)):
             raise ValueError(
@@ -241,7 +244,7 @@ def _plan(state: BudgetedState, total_steps: Any, t: Any, decay_now: bool) -> ja
 
 
 def _left_of_decay(state: BudgetedState, moment: Moment, T0: Any, left: Moment) -> Moment:
-    """What is left of the curve of T0 steps, from a moment on, without the rest of a hold."""
+    """The rest of the curve of T0 steps, from a moment on, without the rest of a hold."""
     known = concrete(state.phases)
     if known is not None and not everywhere(known[..., 3] > 0):
         raise ValueError(
@@ -273,7 +276,7 @@ def _inner(tree: Any) -> Any:
 
 
 def _matched(opt_state: Any, fresh: Any) -> dict[Path, Any]:
-    """The leaves of opt_state, if they are those of fresh; else a ValueError of what differs."""
+    """The leaves of opt_state. A ValueError names the differences from fresh."""
     old, new = leaves(_inner(opt_state)), leaves(_inner(fresh))
     differences = [f"{_text(path)} is in opt_state alone" for path in old if path not in new]
     differences += [f"{_text(path)} is in fresh alone" for path in new if path not in old]
@@ -317,7 +320,7 @@ def _renewed(opt_state: Any, fresh: Any, paths: Iterable[Path]) -> Any:
 
 
 def _of_phase(tree: Any) -> Any:
-    """Of each leaf, whether it belongs to a phase of training: a tree of truth values."""
+    """A tree of truth values: whether each leaf belongs to a phase of training."""
 
     def every(node: Any, value: bool) -> Any:
         return jax.tree.map(lambda _: value, node, is_leaf=is_variable)

@@ -34,9 +34,9 @@ def leaves(tree: Any) -> dict[Path, Any]:
 
 
 def changed(tree: Any, values: Mapping[Path, Any]) -> Any:
-    """The tree with other values at some paths: set in Variables, which stay the same objects.
+    """The tree with other values at some paths. Variables are set in place.
 
-    Where all of them are Variables, the tree itself.
+    If all of them are Variables, the tree itself.
     """
     named = leaves(tree)
     for path, value in values.items():
@@ -55,7 +55,7 @@ def rebuilt(tree: Any, named: Mapping[Path, Any]) -> Any:
 
 
 def like(old: Any, new: Any) -> jax.Array:
-    """A copy of the new value that a compiler takes for the old: of its shape, dtype, devices."""
+    """A copy of the new value with the shape, dtype and devices of the old: no recompilation."""
     old = value_of(old)
     # full_like may return the new array itself, which would be donated twice.
     copy = jnp.array(jnp.full_like(old, value_of(new)), copy=True)

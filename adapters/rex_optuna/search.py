@@ -51,15 +51,15 @@ def suggest_schedule(
             warmup_ratio=warmup_ratio,
         )
 
-    A number is fixed. A pair (low, high) is searched, under the name of its argument, and the peak
-    on a logarithmic scale. Where there are several profiles, one is searched under the name
-    "profile". β is searched only in the trials of "rex". The parameters of a trial are floats and
-    strings, and every storage takes them.
+    A number is fixed. A pair (low, high) is searched under the name of its argument. The peak is
+    searched on a logarithmic scale. One of several profiles is searched under the name "profile". β
+    is searched only in the trials of "rex". The parameters of a trial are floats and strings. Every
+    storage takes them.
 
     A trial on a small budget is a complete schedule at its own T, never the first part of a longer
-    one. So is each rung of a pruner: a run from fresh weights, reported at its T. These are the
-    rungs that `optuna.pruners.SuccessiveHalvingPruner` and `optuna.pruners.HyperbandPruner` make of
-    ``min_resource=100`` and ``reduction_factor=3``::
+    one. Each rung of a pruner is a complete schedule too: a run from fresh weights, reported at its
+    T. `optuna.pruners.SuccessiveHalvingPruner` and `optuna.pruners.HyperbandPruner` have these
+    rungs with ``min_resource=100`` and ``reduction_factor=3``::
 
         schedule = suggest_schedule(trial, 900, ...)
         for T in (100, 300, 900):
@@ -70,15 +70,15 @@ def suggest_schedule(
         return loss
 
     Args:
-        trial: The trial: Optuna's, or what the OptunaSearch of Ray Tune gives the function that is
-            its space. A finished trial gives the schedule that it had.
+        trial: The trial, of Optuna, or the one that OptunaSearch of Ray Tune gives to its space
+            function. A finished trial gives the schedule that it had.
         T: The budget of a trial, the largest if it has several, > 0: an integer for steps. The
             schedules at both ends of the intervals are tried at this budget.
         peak_value: The peak, > 0: a number or a pair.
-        profiles: The names of profiles; or {label: profile} for functions, values and dictionaries,
-            whose labels are the parameters.
+        profiles: The names of profiles; or {label: profile} for functions, values and dictionaries.
+            The labels are then the parameters.
         warmup_ratio: The warmup as a share of T, in [0, 1): a number or a pair.
-        beta: β of `rex_core.rex`, in [-1e30, 1): a number or a pair. A profile that has its β, as
+        beta: β of `rex_core.rex`, in [-1e30, 1): a number or a pair. A profile with its own β, as
             ``bind(rex, beta=0.9)``, keeps it.
         end_ratio: The end as a share of the peak, in [0, 1]: a number or a pair.
         prefix: The beginning of the parameters' names, for a second schedule in the same trial.
@@ -123,11 +123,11 @@ def schedule_of(params: Mapping[str, Any], T: float, **space: Any) -> Schedule:
     """The schedule that `suggest_schedule` made for a trial, from the parameters of the trial.
 
     Args:
-        params: The parameters, as ``study.best_params``, ``trial.params`` or the config that Ray
-            Tune gives its trainable. Parameters of other things are left alone.
-        T: The budget, as `suggest_schedule` takes it.
-        space: The other arguments of `suggest_schedule`, as they were: numbers that were fixed are
-            not among the parameters.
+        params: The parameters, such as ``study.best_params``, ``trial.params`` or the config of a
+            trainable of Ray Tune. Other parameters among them are ignored.
+        T: The budget, as in `suggest_schedule`.
+        space: The other arguments of `suggest_schedule`, as they were. Fixed numbers are not among
+            the parameters.
 
     Returns:
         The schedule.
@@ -176,7 +176,7 @@ def _curves(profiles: Any) -> dict[str, Function]:
 
 
 def _end(numbers: Mapping[str, float | tuple[float, float]], end: int) -> dict[str, float]:
-    """The numbers at one end of each interval; those that are fixed."""
+    """The numbers at one end of each interval, and the fixed numbers."""
     return {name: n[end] if isinstance(n, tuple) else n for name, n in numbers.items()}
 
 

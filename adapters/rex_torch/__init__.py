@@ -21,5 +21,5 @@ __all__ = [
     "schedule_lr",
 ]
 
-# A checkpoint that has a schedule among its hyperparameters then loads with weights_only=True.
+# So a checkpoint with a schedule among its hyperparameters loads with weights_only=True.
 torch.serialization.add_safe_globals([*pickled()])

@@ -1,4 +1,4 @@
-"""A LambdaLR whose schedule is written in named arguments, for trainers told by a config."""
+"""A LambdaLR from named arguments, for trainers with a config."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,47 +45,47 @@ def schedule_lr(
     peak_mult: float = 1,
     last_epoch: int = -1,
 ) -> LambdaLR:
-    """A schedule as the learning rate of an optimizer, every setting of it a named argument.
+    """A schedule as the learning rate of an optimizer, with a named argument for each setting.
 
-    The rate of each group is its own lr times the factor of ``Schedule(profile, sampling, ...)``,
-    with peak 1: `lambda_lr` with a schedule that a config can write. Step it once an update.
+    The rate of each group is its own lr times ``Schedule(profile, sampling, ...)`` with a peak of
+    1, as with `lambda_lr`. A config can write all arguments. Step the scheduler once per update.
 
-    Each number may also be text, as "1e-3": that is what YAML makes of 1e-3, and some command lines
-    of any number.
+    Each number may also be text, such as "1e-3". YAML makes text of 1e-3, and some command lines
+    make text of every number.
 
     Args:
         optimizer: The optimizer.
         total_steps: The budget in calls of ``step()``, an integer >= 1, or a `rex_core.WallClock`.
-        profile: The curve by its name, as "rex", "linear" or "cosine"; or a function, or the
+        profile: The curve by its name, such as "rex", "linear" or "cosine"; or a function, or the
             dictionary {name: parameters}.
         sampling: How often the curve is read, in the same way.
-        beta: A parameter of the profile, if it has it: β of "rex", in [-1e30, 1).
+        beta: β of "rex", in [-1e30, 1).
         gamma: γ of "exponential".
         power: The power of "cosine" or "polynomial".
         k: The exponent of k-decay, of "cosine" or "polynomial".
         ratio: The last factor of "geometric".
-        timescale: That of "inverse_sqrt".
+        timescale: The timescale of "inverse_sqrt".
         lower: The first point of "tanh".
         upper: The last point of "tanh".
-        milestones: Those of "step".
+        milestones: The milestones of "step".
         factor: The factor at each milestone of "step".
-        values: Those of "interpolate".
+        values: The values of "interpolate".
         end_ratio: The end as a share of the peak.
         init_ratio: The beginning of the warmup as a share of the peak.
         warmup_steps: The warmup in steps.
         warmup_ratio: The warmup as a share of total_steps.
-        warmup_profile: The profile of the warmup, from its end to its beginning.
-        hold_steps: So many steps at the peak before the decay.
-        hold_ratio: The same as a share of total_steps.
+        warmup_profile: The profile of the warmup, reversed in time.
+        hold_steps: The steps at the peak before the decay.
+        hold_ratio: The hold as a share of total_steps.
         decay_steps: The decay in steps, back from the end.
-        decay_ratio: The same as a share of total_steps.
+        decay_ratio: The decay as a share of total_steps.
         cycles: How often the schedule runs within the budget, from 1 to 100.
-        period_mult: The length of each cycle by that of the one before.
-        peak_mult: The peak of each cycle by that of the one before.
+        period_mult: The length of each cycle divided by the length of the one before.
+        peak_mult: The peak of each cycle divided by the peak of the one before.
         last_epoch: As in PyTorch: the number of calls of ``step()`` so far, less one.
 
     Returns:
-        The scheduler, as of `lambda_lr`.
+        The scheduler, as from `lambda_lr`.
 
     Raises:
         ValueError: A setting is out of range, two say the same, or the profile has no such
@@ -109,7 +109,7 @@ def schedule_lr(
         "values": values,
     }
     params = {name: _number(value) for name, value in given.items() if value is not None}
-    # A name may be that of a profile that needs a parameter.
+    # A name may stand for a profile that needs a parameter.
     curve = profile if isinstance(profile, str) else checked_function("profile", profile)
     if params:
         known = dict(curve.params) if isinstance(curve, Bound) else {}
@@ -135,7 +135,7 @@ def schedule_lr(
 
 
 def _number(value: Any) -> Any:
-    """A number that is written as text, and the numbers of a list; all else as it is."""
+    """The number in a text, and the numbers of a list; all else as it is."""
     if isinstance(value, str):
         return number(value)
     return [*map(_number, value)] if isinstance(value, Sequence) else value
@@ -160,7 +160,7 @@ def get_rex_schedule_with_warmup(
         last_epoch: As in PyTorch: the number of calls of ``step()`` so far, less one.
 
     Returns:
-        The scheduler, as of `lambda_lr`.
+        The scheduler, as from `lambda_lr`.
 
     Raises:
         ValueError: A setting is out of range.
@@ -184,7 +184,7 @@ def get_rex_schedule_with_warmup(
 
 @contextmanager
 def _renamed(**names: str) -> Iterator[None]:
-    """Let errors name the arguments that the caller has."""
+    """Let errors name the arguments of the caller."""
     try:
         yield
     except ValueError as error:

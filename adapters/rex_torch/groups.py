@@ -1,4 +1,4 @@
-"""The parameter groups of an optimizer: what is set in them, by whom, and what was there before."""
+"""The parameter groups of an optimizer: their settings, and who set these."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ def check_kind(optimizer: Any) -> None:
 
 
 def defaults(optimizer: Optimizer) -> Group:
-    """What a group gets that does not say otherwise; a wrapper of an optimizer may have none."""
+    """The default settings of groups. A wrapper of an optimizer may have none."""
     found: Group = getattr(optimizer, "defaults", {})
     return found
 
@@ -40,7 +40,7 @@ def check_optimizer(optimizer: Any) -> None:
 
 
 def place(name: str, group: Group) -> tuple[str, int | None]:
-    """Where a group has a setting: the key, and the place if what stands there is a tuple."""
+    """Where a group has a setting: the key, and the place in a tuple if it is in one."""
     if name == "beta2":
         return "betas", 1
     if name == "momentum" and "momentum" not in group:
@@ -49,7 +49,7 @@ def place(name: str, group: Group) -> tuple[str, int | None]:
 
 
 def content(name: str, group: Group) -> Any:
-    """A setting of a group, which has it."""
+    """The value of a setting in a group that has it."""
     key, index = place(name, group)
     return group[key] if index is None else group[key][index]
 
@@ -90,7 +90,7 @@ def _is_settable(found: Any) -> bool:
 
 
 def check_alike(name: str, schedule: Any, optimizer: Optimizer) -> None:
-    """Refuse one schedule for groups that differ in what it would set."""
+    """Refuse one schedule for groups whose values of its setting differ."""
     groups = optimizer.param_groups
     numbers = [float(content(name, group)) for group in groups]
     alike = len(set(numbers)) == 1
@@ -105,7 +105,7 @@ def check_alike(name: str, schedule: Any, optimizer: Optimizer) -> None:
 
 
 def scaled(groups: Sequence[Group], rates: Sequence[Any]) -> list[Any]:
-    """Rates, times what timm and others have in a group for its layer, an "lr_scale"."""
+    """Rates, times the "lr_scale" of a group: timm and others have one for each layer."""
     return [
         rate * _scale(group) if "lr_scale" in group and rate is not None else rate
         for group, rate in zip(groups, rates, strict=True)
@@ -115,7 +115,7 @@ def scaled(groups: Sequence[Group], rates: Sequence[Any]) -> list[Any]:
 def has_scales_in(groups: Sequence[Group], rates: Sequence[Any]) -> bool:
     """Whether the rates are one rate times the "lr_scale" of each group already.
 
-    timm leaves them equal; MMEngine and others multiply them.
+    timm leaves the rates equal. MMEngine and others multiply them.
     """
     bare = [float(rate) / (_scale(group) or 1.0) for group, rate in zip(groups, rates, strict=True)]
     differ = len({float(rate) for rate in rates}) > 1
@@ -128,11 +128,11 @@ def _scale(group: Group) -> float:
 
 
 def own_numbers(optimizer: Optimizer, key: str) -> None:
-    """Give each group its own tensors, the optimizer's defaults theirs, and all plain floats.
+    """Give each group, and the defaults, tensors of their own. NumPy's scalars become floats.
 
-    ``SGD(groups, lr=torch.tensor(0.1))`` puts one tensor everywhere: filled for one group it would
-    change the others, and what a group added later starts from. A scalar of NumPy's would come
-    back, times a factor, in a state that `torch.load` then does not read safely.
+    ``SGD(groups, lr=torch.tensor(0.1))`` puts one tensor everywhere. Filling it for one group would
+    change the other groups, and the default for a group added later. A scalar of NumPy's would get
+    into a saved state, times a factor. `torch.load` does not read this state safely.
     """
     seen: set[int] = set()
     for settings in (*optimizer.param_groups, defaults(optimizer)):
@@ -147,27 +147,27 @@ def own_numbers(optimizer: Optimizer, key: str) -> None:
 
 
 def own_first_rates(optimizer: Optimizer) -> None:
-    """Part each rate from the first one: SequentialLR of PyTorch 2.8 makes them one tensor."""
+    """Part each rate from its first rate: SequentialLR of PyTorch 2.8 makes both one tensor."""
     for group in optimizer.param_groups:
         if group["lr"] is group.get("initial_lr"):
             group["lr"] = copied(group["lr"])
 
 
 def copied(found: Any) -> Any:
-    """A setting of a group, in a copy that filling the group's tensors does not reach."""
+    """A copy of a group's setting. Filling the group's tensors does not change it."""
     if isinstance(found, tuple | list):
         return tuple(map(copied, found))
     return found.clone() if isinstance(found, Tensor) else found
 
 
 def put(group: Group, name: str, number: Any) -> Any:
-    """Set a setting of a group, in place if it is a tensor, and return the mark of that.
+    """Set a setting of a group, in place if it is a tensor, and return a mark of the new value.
 
-    None leaves it alone, and is its mark.
+    None leaves the setting alone, and is its mark.
     """
     if number is None:
         return None
-    if group.get(name).__class__ is float:  # The cheapest question.
+    if group.get(name).__class__ is float:  # The cheapest check.
         group[name] = number
         return number
     key, index = place(name, group)
@@ -189,10 +189,10 @@ def current_rates(optimizer: Optimizer) -> list[float | Tensor]:
 
 
 def origins(known: Sequence[Group], groups: Sequence[Group]) -> list[int | None] | None:
-    """Which of the known groups each group is, and None for a new one; None if nothing changed.
+    """The number of each group among the known ones, None for a new one. None if nothing changed.
 
-    A group stays the same if it has another place, or if ``load_state_dict`` of the optimizer has
-    made a new dictionary around its list of parameters.
+    A group is the same at another place too. It is also the same if ``load_state_dict`` of the
+    optimizer has made a new dictionary around its list of parameters.
     """
     if len(groups) == len(known) and all(map(is_, groups, known)):
         return None
@@ -202,9 +202,9 @@ def origins(known: Sequence[Group], groups: Sequence[Group]) -> list[int | None]
 
 
 class Marks:
-    """What a scheduler has set last, by which it sees what somebody else has set since.
+    """The values that a scheduler has set last. They show it what other code has set since.
 
-    A group keeps its marks when the optimizer loads a state, which makes a new dictionary of it.
+    An optimizer that loads a state makes a new dictionary of each group. A group keeps its marks.
     """
 
     def __init__(self, groups: Iterable[Group]) -> None:
@@ -217,7 +217,7 @@ class Marks:
         self.set[name] = [*map(put, self.groups, repeat(name), numbers)]
 
     def foreign(self) -> list[tuple[str, int, Any]]:
-        """The settings that are not what was set: name, number of the group and content."""
+        """The settings that other code has changed: name, number of the group and content."""
         return [
             (name, index, content(name, group))
             for name, marks in self.set.items()
@@ -226,7 +226,7 @@ class Marks:
         ]
 
     def kept(self, name: str, groups: Sequence[Group]) -> set[int]:
-        """The numbers of those groups that have what was set."""
+        """The numbers of the groups that still have the value that was set."""
         marks = self._moved(name, origins(self.groups, groups) or range(len(groups)))
         return {
             index
@@ -244,7 +244,7 @@ class Marks:
         return [None if i is None else marks[i] for i in places]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copied tensor begins to count anew.
+        # The version of a copied tensor begins anew.
         numbers = {
             name: [None if isinstance(mark, tuple) else mark for mark in marks]
             for name, marks in self.set.items()
@@ -253,14 +253,14 @@ class Marks:
 
 
 def _version(tensor: Tensor) -> int:
-    """How often a tensor was written to: asking for its value would wait for the device."""
+    """How often a tensor was written to. Reading its value would wait for the device."""
     return 0 if tensor.is_inference() else tensor._version
 
 
 def _changed(name: str, group: Group, mark: Any) -> bool:
     try:
         found = content(name, group)
-    except KeyError:  # It was taken out of the group.
+    except KeyError:  # The setting was taken out of the group.
         return False
     if isinstance(mark, tuple):
         tensor, version, mark = mark
@@ -273,11 +273,12 @@ def _changed(name: str, group: Group, mark: Any) -> bool:
 def others_kept(
     optimizer: Optimizer, marks: Marks, names: Iterable[str], state_dict: Mapping[str, Any]
 ) -> Iterator[None]:
-    """Undo what happens within to settings that another scheduler has set.
+    """Keep the values that another scheduler has set, while this one loads its state.
 
-    They are those that differ from what the scheduler of the state, which says so, set last, in
-    groups that the optimizer has made new, since it has loaded a state. In the others they are what
-    this scheduler set when it was made, for a run that is going on.
+    An optimizer that has loaded a state has new dictionaries for its groups. A value in a new
+    dictionary is another scheduler's if it differs from the value that the saved scheduler set
+    last. state_dict has this value. A value in an old dictionary is the one that this scheduler set
+    when it was made, in a run that goes on. It is not kept.
     """
     before = {id(group) for group in marks.groups}
     theirs = []

@@ -33,54 +33,54 @@ class HyperparamScheduler(GroupScheduler):
     """Schedules for any numbers in the parameter groups of an optimizer, by their names.
 
     After n calls of ``step()`` each has the value ``schedule(n, total_steps)``, whatever the
-    optimizer was made with. A setting that is a tensor stays that tensor, filled in place:
-    ``torch.compile`` compiles an optimizer step again when a float changes, but not for that.
+    optimizer was made with. A tensor is filled in place. ``torch.compile`` compiles an optimizer
+    step again when a float changes, but not when a tensor is filled.
 
-    One schedule sets a setting of all groups, which must agree in it. Where they differ (no weight
-    decay on biases, a lower rate in lower layers, a frozen group), a list says what each follows,
-    and None leaves a group alone: ``weight_decay=[schedule, None]``. A group's "lr_scale", timm's
-    factor of a layer, multiplies its rate.
+    One schedule sets a setting of all groups. The groups must then have the same value. If they
+    differ (no weight decay on biases, a lower rate in lower layers, a frozen group), give a list
+    with a schedule for each group. None leaves a group alone: ``weight_decay=[schedule, None]``. A
+    group's "lr_scale", timm's factor of a layer, multiplies its rate.
 
     A group that ``optimizer.add_param_group`` adds follows the schedule of all groups from the next
     ``step()``. It is an error if the groups have different schedules, or if the new group has a
-    value of its own: make a new scheduler, with a list and ``last_epoch``.
+    value of its own. Then make a new scheduler, with a list and ``last_epoch``.
 
-    Its state is the number of steps and the values set last, without schedules or budget: after
-    ``load_state_dict`` those given here hold, from the next update on. (Load the optimizer's state
-    before it; that brings the old values. Where those are another scheduler's, in a SequentialLR or
-    a ChainedScheduler, they hold until the next ``step()``.)
+    The state has the number of steps and the values set last. It has no schedules and no budget.
+    After ``load_state_dict``, the schedules and the budget given here hold from the next update on.
+    Load the optimizer's state first: it brings the old values. Values of another scheduler, in a
+    SequentialLR or a ChainedScheduler, hold until the next ``step()``.
 
-    For a new budget in mid-run, make a new scheduler for the same optimizer, with `rex_core.Replan`
-    for values that do not jump, and say where it is::
+    For a new budget in mid-run, make a new scheduler for the same optimizer. Take `rex_core.Replan`
+    for values that do not jump. last_epoch says where the run is::
 
         t0 = scheduler.last_epoch
         lr = Replan(schedule, t0, T0)
         scheduler = HyperparamScheduler(optimizer, T, lr=lr, last_epoch=t0 - 1)
 
-    A SequentialLR takes back the rate, and only the rate, of a scheduler whose turn has not come:
-    the other settings have their first value from the beginning.
+    A SequentialLR takes back the rate of a scheduler whose turn has not come. It takes back no
+    other setting: the others have their first value from the beginning.
 
     Args:
         optimizer: The optimizer. Compile its ``step`` after the scheduler is made.
-        total_steps: The budget in calls of ``step()``, an integer >= 1, or in any unit that each of
-            them is told the count of, as in ``step(tokens)``; or a `rex_core.WallClock`, which is
-            read at each of them. The state then has the time that it shows, too.
+        total_steps: The budget in calls of ``step()``, an integer >= 1; or in another unit, if each
+            call gets the count in that unit, as in ``step(tokens)``; or a `rex_core.WallClock`, to
+            be read at each call. The state then has the clock's time too.
         lr: A `rex_core.Schedule` of the learning rate, or any function of (t, T), with values >= 0;
             or a sequence with one, or None, for each parameter group.
-        momentum: The same, with values in [0, 1), for "momentum" or, in a group that has none, the
+        momentum: The same, with values in [0, 1), for "momentum" or, in a group without it, the
             first of "betas".
         beta2: The same, with values in [0, 1), for the second of "betas".
         weight_decay: The same, with values >= 0, for "weight_decay".
         last_epoch: As in PyTorch, to go on without a saved state: the number of calls of ``step()``
             so far, less one, an integer >= -1.
-        **others: The same for other numbers of the groups by their keys, as ``eps`` or SAM's
+        **others: The same for other numbers of the groups by their keys, such as ``eps`` or SAM's
             ``rho``, with finite values.
 
     Raises:
-        ValueError: Nothing to schedule; not one schedule per group, or one for groups that differ;
-            a value out of range (what is not seen now, at some steps between 0 and total_steps, is
-            an error at its step); total_steps out of range, or filled by phases; groups without
-            such a setting; an lr that the optimizer ignores.
+        ValueError: No schedule is given. A list has not one per group. One schedule is given for
+            groups that differ. A value is out of range: some steps between 0 and total_steps are
+            tried now, the others at their step. total_steps is out of range, or phases fill it. A
+            group has no such setting. The optimizer ignores lr.
 
     >>> import torch
     >>> from rex_core import one_cycle
@@ -152,16 +152,16 @@ class HyperparamScheduler(GroupScheduler):
         return self._numbers("lr", *reading(self._budget, t))
 
     def _set(self, t: float) -> None:
-        now, T = reading(self._budget, t)  # Of a clock, one moment for all settings.
+        now, T = reading(self._budget, t)  # One moment of a clock for all settings.
         values = {name: self._numbers(name, now, T) for name in self._names}
         for name, numbers in values.items():
             self._marks.put(name, numbers)
         self._last = values
 
     def _numbers(self, name: str, now: float, T: float) -> list[float | None]:
-        """What each group gets."""
+        """The number for each group."""
         numbers: list[float | None] = []
-        asked = number = None  # Groups that share a schedule are usual, and it is asked once.
+        asked = number = None  # Groups that share a schedule are usual. It is called once.
         for schedule in self._schedules[name]:
             if schedule is not asked:
                 asked, number = schedule, None

@@ -52,28 +52,30 @@ def lambda_lr(
     absolute: bool = False,
     last_epoch: int = -1,
 ) -> LambdaLR:
-    """A schedule as the learning rate of an optimizer: a `LambdaLR`, to be stepped once an update.
+    """A schedule as the learning rate of an optimizer: a `LambdaLR`, to step once per update.
 
     After n calls of ``step()``, with lr₀ the rate that the group was given::
 
         lr = lr₀ · schedule(n, total_steps)
         lr = schedule(n, total_steps)        if absolute
 
-    A group's "lr_scale", timm's factor of a layer, multiplies that.
+    A group's "lr_scale", timm's factor of a layer, multiplies this rate.
 
-    lr₀ is the group's "initial_lr" if it has one, as with all schedulers of PyTorch: an earlier
-    scheduler or a loaded state left it. In a second phase on the same optimizer a new
-    ``group["lr"]`` would be forgotten, so it is an error until one of the two is chosen. So is a
-    state that brings another lr₀ than the optimizer was made with.
+    lr₀ is the group's "initial_lr" if it has one, as with all schedulers of PyTorch. An earlier
+    scheduler or a loaded state left it. In a second phase on the same optimizer, a new
+    ``group["lr"]`` would be forgotten. It is an error until one of the two rates is chosen. A state
+    whose lr₀ differs from that of the optimizer is an error too.
 
-    Its state has the number of steps, lr₀ and the rate set last, but neither schedule nor budget:
-    after ``load_state_dict`` those given here hold, from the next update on. (Load the optimizer's
-    state before it; that brings the old rate. Where that is another scheduler's, in a SequentialLR
-    or a ChainedScheduler, it holds until the next ``step()``.) If equal schedules serve all groups,
-    a group that ``optimizer.add_param_group`` adds follows them too, from the next ``step()``.
+    The state has the number of steps, lr₀ and the rate set last. It has no schedule and no budget.
+    After ``load_state_dict``, the schedule and the budget given here hold from the next update on.
+    Load the optimizer's state first: it brings the old rate. A rate of another scheduler, in a
+    SequentialLR or a ChainedScheduler, holds until the next ``step()``.
 
-    For a new budget in mid-run, make a new scheduler for the same optimizer, with `rex_core.Replan`
-    for a rate that does not jump, and say where it is::
+    If all groups have equal schedules, a group that ``optimizer.add_param_group`` adds follows them
+    too, from the next ``step()``.
+
+    For a new budget in mid-run, make a new scheduler for the same optimizer. Take `rex_core.Replan`
+    for a rate that does not jump. last_epoch says where the run is::
 
         t0 = scheduler.last_epoch
         scheduler = lambda_lr(optimizer, Replan(schedule, t0, T0), T, last_epoch=t0 - 1)
@@ -84,9 +86,9 @@ def lambda_lr(
         schedule: A `rex_core.Schedule`, or any function of (t, T), with values >= 0; or a sequence
             with one for each parameter group, or None for a group whose rate is left alone.
         total_steps: The budget in calls of ``step()``, an integer >= 1; or a `rex_core.WallClock`,
-            which is read at each of them. The state then has the time that it shows, too.
-        absolute: Whether a schedule gives the rate, not a factor of the one that the group has. One
-            schedule for groups whose rates differ is an error then.
+            which is read at each call. The state then has its time too.
+        absolute: Whether a schedule gives the rate itself, and not a factor of the group's rate.
+            One schedule for groups whose rates differ is then an error.
         last_epoch: As in PyTorch, to go on without a saved state: the number of calls of ``step()``
             so far, less one, an integer >= -1. A group without an "initial_lr" was added since.
 
@@ -94,11 +96,11 @@ def lambda_lr(
         The scheduler. It pickles, and its state loads with ``weights_only=True``.
 
     Raises:
-        ValueError: A schedule that is not absolute has another peak_value than 1, however deep; not
-            one schedule per group; a value out of range (what is not seen now, at some steps
-            between 0 and total_steps, is an error at its step); total_steps out of range, or filled
-            by phases; last_epoch out of range, or >= 0 where no group has an "initial_lr"; two
-            rates to begin with; an lr that is None, or that the optimizer ignores.
+        ValueError: A schedule that is not absolute has a peak_value other than 1, however deep. A
+            list has not one schedule per group. A value is out of range: some steps between 0 and
+            total_steps are tried now, the others at their step. total_steps is out of range, or
+            phases fill it. last_epoch is out of range, or >= 0 where no group has an "initial_lr".
+            A group has two rates to begin from. An lr is None, or the optimizer ignores it.
 
     >>> import torch
     >>> from rex_core import Schedule
@@ -128,8 +130,8 @@ def lambda_lr(
         own_numbers(optimizer, key)
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", copied(group["lr"]))
-    # One object for one schedule, and a partial: LambdaLR saves the attributes of other callables,
-    # and on load would bring the old budget back.
+    # Equal schedules share one partial. LambdaLR saves the attributes of other callables, and would
+    # bring the old budget back on load.
     read: Any = value_now if isinstance(budget, WallClock) else value
     lambdas: dict[int, Any] = {
         id(each): _alone if each is None else partial(read, each, budget) for each in schedules
@@ -155,7 +157,7 @@ def _alone(t: float) -> None:
 
 
 def _check_beginning(optimizer: Optimizer, last_epoch: int) -> str | None:
-    """Refuse two rates to begin from, or return the warning if a state may still decide."""
+    """Refuse two rates to begin from, or return a warning if a state may still decide."""
     groups = optimizer.param_groups
     if last_epoch >= 0:
         if not any("initial_lr" in group for group in groups):
@@ -176,7 +178,7 @@ def _check_beginning(optimizer: Optimizer, last_epoch: int) -> str | None:
                 f"{rate}. To begin from lr, del group['initial_lr']; to begin from the first rate, "
                 "group['lr'] = group['initial_lr']; to go on, give last_epoch"
             )
-        # Another scheduler is made beside it, or a state was loaded and this one's comes next.
+        # Another scheduler is made beside it, or the scheduler's state is loaded next.
         return (
             f"lr of parameter group {index} was {rate} when this scheduler was made, and its "
             f"'initial_lr' {first}: the schedule began from {first}. To begin from lr, del "
@@ -186,7 +188,7 @@ def _check_beginning(optimizer: Optimizer, last_epoch: int) -> str | None:
 
 
 def _warn_of_default(optimizer: Optimizer) -> None:
-    """Warn if a loaded state brought another rate than the optimizer was made with."""
+    """Warn if the first rate in a loaded state is not the optimizer's own."""
     firsts = {float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups}
     default = defaults(optimizer).get("lr")
     loaded = optimizer.state and not getattr(optimizer, "_opt_called", False)
@@ -212,7 +214,7 @@ def _agree(a: Any, b: Any) -> bool:
 
 
 class _Factors(GroupScheduler, LambdaLR):
-    """A LambdaLR whose budget holds from when it is loaded, and that takes groups added later."""
+    """A LambdaLR that keeps its own budget on load, and takes groups added later."""
 
     def __init__(
         self, optimizer: Optimizer, lambdas: list[Any], last_epoch: int, budget: int | WallClock
@@ -260,13 +262,13 @@ class _Factors(GroupScheduler, LambdaLR):
             )
 
     def _load(self, state_dict: dict[str, Any]) -> None:
-        added = self.base_lrs[len(state_dict["base_lrs"]) :]  # Groups that the saved run had not.
+        added = self.base_lrs[len(state_dict["base_lrs"]) :]  # Groups added since the save.
         LambdaLR.load_state_dict(self, state_dict)
         self.base_lrs = [*self.base_lrs, *added]
 
     def _rates(self, t: float) -> Sequence[float | Tensor | None]:
         numbers: list[Any] = []
-        asked = None  # Groups that share a lambda are usual, and it is asked once.
+        asked = None  # Groups that share a lambda are usual. It is called once.
         for function in self.lr_lambdas:
             if function is not asked:
                 asked, number = function, function(t)  # type: ignore[arg-type]
@@ -274,7 +276,7 @@ class _Factors(GroupScheduler, LambdaLR):
         return self._of(numbers)
 
     def _of(self, numbers: list[Any]) -> list[Any]:
-        """The rates of the groups, given what the lambdas have returned."""
+        """The rates of the groups, from the numbers of the lambdas."""
         pairs = zip(self.base_lrs, numbers, strict=True)
         rates = [None if number is None else base * number for base, number in pairs]
         return rates if self._scales_in else scaled(self.optimizer.param_groups, rates)
@@ -297,7 +299,7 @@ class _Factors(GroupScheduler, LambdaLR):
         self._scales_in = _has_scales_in(self.optimizer)
 
     def _forget_copied(self, places: Sequence[int | None]) -> None:
-        """Let a new group, copied from another one, begin from its own lr if it was given one."""
+        """Let a new group that is a copy of another one begin from its own lr, if it has one."""
         groups = self.optimizer.param_groups
         known = [
             float(group["lr"]) for group, i in zip(groups, places, strict=True) if i is not None
@@ -307,7 +309,7 @@ class _Factors(GroupScheduler, LambdaLR):
                 group.pop("initial_lr", None)
 
     def _check_added(self, places: Sequence[int | None], way: str) -> None:
-        """Any rate of a new group will do, since it is multiplied."""
+        """Accept any rate of a new group, since it is multiplied."""
 
 
 class _Rates(_Factors):
@@ -317,7 +319,7 @@ class _Rates(_Factors):
         return scaled(self.optimizer.param_groups, numbers)
 
     def _check_bases(self, saved: list[Any]) -> None:
-        """The rates that the optimizers were made with are not used."""
+        """Accept any rates, since those of the optimizers are not used."""
 
     def _check_added(self, places: Sequence[int | None], way: str) -> None:
         check_wish("lr", self.optimizer, places, way)

@@ -1,4 +1,4 @@
-"""What both schedulers share: steps, states, and whose word counts in a parameter group."""
+"""The base of both schedulers: steps, states, and conflicts over a parameter group."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -65,9 +65,9 @@ def checked_budget(total_steps: Any) -> int | WallClock:
 def per_group(
     argument: str, schedules: Any, optimizer: Optimizer, budget: int | WallClock, name: str
 ) -> list[Function | None]:
-    """A schedule of a setting for each parameter group, which has accepted the budget, or None.
+    """For each parameter group a schedule of a setting, which accepts the budget, or None.
 
-    Values that are equal become one object: what shares a schedule is then known by identity.
+    Equal values become one object. Groups that share a schedule are then known by identity.
     """
     _, T = reading(budget, 0)
     count = len(optimizer.param_groups)
@@ -97,7 +97,7 @@ def _are_one(schedule: Any, other: Any) -> bool:
 
 
 def is_list(schedules: Any) -> bool:
-    """Whether an argument is schedules for the groups, not one for all of them."""
+    """Whether an argument has schedules for the groups, and not one for all of them."""
     return (
         isinstance(schedules, Sequence)
         and not isinstance(schedules, str)
@@ -106,15 +106,15 @@ def is_list(schedules: Any) -> bool:
 
 
 def set_by_us(optimizer: Optimizer, name: str) -> set[int]:
-    """The groups that have what a scheduler of this library has set last."""
+    """The groups that still have the value that a scheduler of this library set last."""
     marks = _MARKS.get(optimizer, {}).get(name)
     return set() if marks is None else marks.kept(name, optimizer.param_groups)
 
 
 class GroupScheduler(LRScheduler):
-    """A scheduler that knows its parameter groups by identity, and what it has set in them.
+    """A scheduler that knows its parameter groups by identity, and the values that it has set.
 
-    A subclass tells the rates of a step, sets all of its values, and goes over to other groups.
+    A subclass gives the rates of a step, sets all of its values, and goes over to other groups.
     """
 
     _budget: Any
@@ -132,16 +132,16 @@ class GroupScheduler(LRScheduler):
     def step(self, epoch: float | None = None) -> None:
         """Set the values for the next update, or for any other.
 
-        A value that another has set is overwritten, with one warning for each setting and group. A
-        second scheduler, as ReduceLROnPlateau, has no effect beside this one.
+        A value that other code has set is overwritten, with one warning for each setting and group.
+        A second scheduler beside this one, such as ReduceLROnPlateau, has no effect.
 
         Args:
-            epoch: The number of updates before it, >= 0; one more than now by default. It may lie
-                between two updates, or be the number of tokens if the budget is one of tokens.
+            epoch: The number of updates before that one, >= 0; one more than now by default. It may
+                lie between two updates. If the budget is in tokens, it is the number of tokens.
 
         Raises:
-            ValueError: epoch or a value is out of range; a group was added that has a wish of its
-                own, or while the schedules of the groups differ.
+            ValueError: epoch or a value is out of range; a group was added with a value of its own,
+                or while the schedules of the groups differ.
         """
         if epoch is not None:
             self._step_count += 1
@@ -167,9 +167,9 @@ class GroupScheduler(LRScheduler):
         return current_rates(self.optimizer)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go to the number of steps in a state; one of PyTorch's other schedulers has it too.
+        """Go to the number of steps in a state. States of PyTorch's other schedulers have it too.
 
-        With a clock, that goes to the time in the state.
+        A clock goes to the time in the state.
 
         Raises:
             ValueError: The state has no number of steps, "last_epoch", or no "clock" for a clock.
@@ -181,7 +181,7 @@ class GroupScheduler(LRScheduler):
             self._load(without_clock(state_dict, self._budget))
             self._doubt = None
             self.last_epoch = count  # type: ignore[assignment]
-            # Below 0 it waits for its turn in a SequentialLR, or in one within another.
+            # Below 0 it waits for its turn in a SequentialLR, perhaps a nested one.
             if count >= 0:
                 self._update_lr(count)
 
@@ -189,7 +189,7 @@ class GroupScheduler(LRScheduler):
         """Refuse a state before any of it is taken."""
 
     def _load(self, state_dict: dict[str, Any]) -> None:
-        """Take more of a state than the number of steps."""
+        """Take the rest of a state, besides the number of steps."""
 
     def _rates(self, t: float) -> Sequence[float | Tensor | None]:
         """The rate of each group after t steps; None for those left alone."""
@@ -199,11 +199,11 @@ class GroupScheduler(LRScheduler):
         self._marks.put("lr", self._rates(t))
 
     def _take(self, places: Sequence[int | None]) -> None:
-        """Go over to groups that were those, or are new, or raise ValueError."""
+        """Go over to the optimizer's groups: old ones by their places, None for a new one."""
         raise NotImplementedError
 
     def _initial_step(self) -> None:
-        # SequentialLR calls it too, after it has put the rates back.
+        # SequentialLR calls this too, after it has put the first rates back.
         self._step_count = 1
         self._marks.set.clear()
         self._doubt = None
@@ -211,7 +211,7 @@ class GroupScheduler(LRScheduler):
         self._update_lr()
 
     def _update_lr(self, epoch: float | None = None) -> None:
-        # The name by which SequentialLR starts a scheduler whose turn it is.
+        # SequentialLR calls this to start a scheduler when its turn comes.
         t: float = self.last_epoch + 1
         if epoch is not None:
             t = checked_place(epoch)
@@ -221,7 +221,7 @@ class GroupScheduler(LRScheduler):
         self._go_to(t)
 
     def _go_to(self, t: float) -> None:
-        """Set the values for the update after t others, in groups that have been followed."""
+        """Set the values for the update after t others. The groups are the current ones."""
         self._set(t)
         self.last_epoch = t  # type: ignore[assignment]
         self._last_lr = current_rates(self.optimizer)
@@ -235,7 +235,7 @@ class GroupScheduler(LRScheduler):
             self._marks.move(groups, places)
 
     def _check_order(self) -> None:
-        """PyTorch's own warning, from the marks that its schedulers leave on the optimizer."""
+        """Warn as PyTorch does, by the marks that its schedulers leave on the optimizer."""
         watched = hasattr(self.optimizer.step, "_wrapped_by_lr_sched")
         if watched and not getattr(self.optimizer, "_opt_called", False):
             warnings.warn(
@@ -251,7 +251,7 @@ class GroupScheduler(LRScheduler):
                 warnings.warn(self._doubt, UserWarning, stacklevel=3)
                 self._doubt = None
             if not getattr(self.optimizer, "_opt_called", False):
-                return  # A SequentialLR is made: it puts the first rates back.
+                return  # A SequentialLR is being made. It puts the first rates back.
         groups = self.optimizer.param_groups
         for name, index, found in self._marks.foreign():
             if self._step_count == 1 and name == "lr" and found == groups[index].get("initial_lr"):
@@ -280,7 +280,7 @@ def checked_place(epoch: Any) -> float:
 
 
 def saved_place(state_dict: Any) -> float:
-    """The place in the budget that the state of a scheduler has."""
+    """The place in the budget from the state of a scheduler."""
     if not isinstance(state_dict, Mapping):
         raise ValueError(
             f"state_dict must be what state_dict() of a scheduler returned; got {shown(state_dict)}"
@@ -292,12 +292,12 @@ def saved_place(state_dict: Any) -> float:
 
 
 def with_clock(state: dict[str, Any], budget: int | WallClock) -> dict[str, Any]:
-    """The state of a scheduler, and with it that of its clock."""
+    """The state of a scheduler, with the state of its clock."""
     return state | {"clock": budget.state_dict()} if isinstance(budget, WallClock) else state
 
 
 def without_clock(state: Mapping[str, Any], budget: int | WallClock) -> dict[str, Any]:
-    """The state of a scheduler; what it has for a clock goes there."""
+    """The state of a scheduler, without the state of its clock, which the clock loads."""
     if isinstance(budget, WallClock):
         if "clock" not in state:
             raise ValueError(
@@ -310,13 +310,13 @@ def without_clock(state: Mapping[str, Any], budget: int | WallClock) -> dict[str
 
 
 def of_all(schedules: Sequence[Any]) -> Any:
-    """The one schedule of all groups, which a group added later then gets too, or None."""
+    """The one schedule of all groups, or None. A group added later gets it too."""
     first = schedules[0]
     return first if all(schedule is first for schedule in schedules) else None
 
 
 def check_added(name: str, groups: int, schedules: Sequence[Any], way: str) -> None:
-    """Refuse a group added later where none of several schedules is meant for it."""
+    """Refuse a group added later if the groups have different schedules."""
     if of_all(schedules) is None:
         raise ValueError(
             f"{name} must be one schedule for all parameter groups if groups are added later; got "
