@@ -38,6 +38,7 @@ def report(path: Path) -> Path:
         tuned=tables.markdown(tables.tuned_momentum(fine)),
         lag=tables.markdown(tables.by_lag(fine)),
         best_betas=tables.markdown(tables.betas(fine)),
+        family=tables.markdown(tables.families(fine)),
         momenta=tables.markdown(tables.marginal(coarse, "momentum")),
         betas=tables.markdown(tables.marginal(coarse, "beta")),
         warmups=tables.markdown(tables.marginal(coarse, "warmup")),
@@ -153,6 +154,11 @@ REX's best β at a constant momentum without warmup, where 0 is linear. In brack
 that is as good within a 95 % interval, out of −1.5, 0, 0.5, 0.85 and 0.95.
 
 {best_betas}
+
+The same over all of these cells: how often a β is as good as the best, and how it compares with
+linear.
+
+{family}
 
 ## What the gain depends on
 

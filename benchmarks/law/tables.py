@@ -1,6 +1,6 @@
 """The tables of the report, each from the results alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -173,19 +173,51 @@ def betas(fine: Results) -> Table:
     return rows
 
 
+def families(fine: Results) -> Table:
+    """Each β of REX against linear, and how often it is as good as the best of the family."""
+    kinds: dict[str, Callable[[Cell], bool]] = {
+        "Adam": lambda cell: cell.family == "Adam",
+        "SGD without momentum": lambda cell: cell.family == "SGD" and cell.momentum == 0,
+        "SGD with momentum": lambda cell: cell.family == "SGD" and cell.momentum > 0,
+        "**all**": lambda cell: True,
+    }
+    found = {cell: of for cell, results in fine.items() if (of := _family(results))}
+    rows = [["β", "optimizer", "as good as the best", "against linear"]]
+    for point in FAMILY:
+        for kind, fits in kinds.items():
+            cells = [of for cell, of in found.items() if fits(cell)]
+            good = sum(point.beta in _as_good(of) for of in cells)
+            against = versus([(of[point.beta], of[0.0]) for of in cells])
+            rows.append([f"{point.beta:g}", kind, f"{good} of {len(cells)}", against])
+    return rows
+
+
 def plateau(results: dict[str, Result]) -> tuple[float, float, float] | None:
     """REX's best β by validation, then the least and the greatest that is as good.
 
-    As good means that the 95 % interval of the paired difference of the test metric has 0 in it.
     Without results of the whole family there is none.
     """
-    family = {point.beta: results.get(str(point)) for point in FAMILY}
-    have = {beta: result for beta, result in family.items() if result}
-    if len(have) < len(family):
+    of = _family(results)
+    if of is None:
         return None
-    top = min(have, key=lambda beta: least(have[beta]))
-    near = [beta for beta in have if difference(have[beta], have[top]).low <= 0]
-    return top, min(near), max(near)
+    near = _as_good(of)
+    return _top(of), min(near), max(near)
+
+
+def _family(results: dict[str, Result]) -> dict[float, Result] | None:
+    """REX's results by β, if all are there."""
+    of = {point.beta: results[str(point)] for point in FAMILY if str(point) in results}
+    return of if len(of) == len(FAMILY) else None
+
+
+def _as_good(of: dict[float, Result]) -> list[float]:
+    """The β whose difference to the best one has 0 in its 95 % interval, or is below."""
+    top = of[_top(of)]
+    return [beta for beta, result in of.items() if difference(result, top).low <= 0]
+
+
+def _top(of: dict[float, Result]) -> float:
+    return min(of, key=lambda beta: least(of[beta]))
 
 
 def tuned_momentum(fine: Results) -> Table:

@@ -16,7 +16,15 @@ from benchmarks.law.report import report
 from benchmarks.law.results import Cell, difference
 from benchmarks.law.run import Key, Plan, best_peak, least, read, run, short_list
 from benchmarks.law.space import FAMILY, OTHERS, RIVALS, Point, space, stacked
-from benchmarks.law.tables import betas, by_cell, others, peers, scoreboard, tuned_momentum
+from benchmarks.law.tables import (
+    betas,
+    by_cell,
+    families,
+    others,
+    peers,
+    scoreboard,
+    tuned_momentum,
+)
 from benchmarks.statistics import holm, paired
 from rex_core import falling_momentum, warmup_stable_decay
 
@@ -315,6 +323,10 @@ def test_the_best_beta_has_a_range() -> None:
     some = {Cell("digits", "SGDM", 0.9, 10): fine_results(**gaps)}
     whole = {Cell("digits", "SGDM", 0.9, 10): fine_results(**gaps, **{"REX β 0.95": 0.02})}
     assert betas(some) == [[""]]
+    assert {row[2] for row in families(some)[1:]} == {"0 of 0"}
+    row = next(row for row in families(whole) if row[:2] == ["-1.5", "SGD with momentum"])
+    assert row[2] == "0 of 1"
+    assert row[3].endswith("0 (0) better, 1 (1) worse of 1")
     assert betas(whole) == [["", "10 updates"], ["digits, SGDM 0.9", "0.5 (0 to 0.5)"]]
 
 
