@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from rex_core.arrays import shown
+from rex_core.arrays import concrete, is_array, shown
 from rex_core.functions import Bound, bind
+from rex_core.median_filter import median_filter
 from rex_core.profiles import interpolate, linear
+from rex_core.progress import BLOCK
 from rex_core.ranges import COUNT, POSITIVE, Range
 from rex_core.spec import checked_function
 
@@ -25,7 +27,6 @@ Curve: TypeAlias = Callable[[np.ndarray[Any, np.dtype[np.int64]], int], Array]
 Given: TypeAlias = Curve | str | Mapping[str, Any]
 Norm: TypeAlias = Literal["l2", "l1"]
 
-CHUNK = 2**14  # A chunk's dozen arrays stay in the cache of a core.
 MAX_VALUES = 1001
 
 _EXPONENT = Range(-1, 1)
@@ -81,7 +82,7 @@ def loss_bound(
     Simsekli, Bach, "The Surprising Agreement Between Convex Optimization Theory and Learning-Rate
     Scheduling for Large Model Training", arXiv 2501.18965.
     """
-    distance = POSITIVE.single("distance", distance)
+    distance = float(POSITIVE.single("distance", distance))
     total, spread = _sums(schedule, COUNT.count("T", T), gradient_norms)
     return _finite("distance", "bound", distance * math.sqrt(2 * spread / total))
 
@@ -123,7 +124,7 @@ def best_peak(
 
     Source: arXiv 2310.07831, theorem 10, minimized over γ.
     """
-    distance = POSITIVE.single("distance", distance)
+    distance = float(POSITIVE.single("distance", distance))
     total, spread = _sums(schedule, COUNT.count("T", T), gradient_norms)
     return _finite("distance", "best peak", distance / (math.sqrt(2 * total) * math.sqrt(spread)))
 
@@ -179,8 +180,8 @@ def transfer_peak(
     Source: arXiv 2310.07831, theorem 10, for the shape; Bjorck, Benhaim, Chaudhary, Wei, Song,
     "Scaling Optimal LR Across Token Horizons", arXiv 2409.19913, for the exponent.
     """
-    peak = POSITIVE.single("peak", peak)
-    exponent = _EXPONENT.single("exponent", exponent)
+    peak = float(POSITIVE.single("peak", peak))
+    exponent = float(_EXPONENT.single("exponent", exponent))
     old, old_T = _shape("source", source)
     new, new_T = _shape("target", target)
     return _finite("peak", "new peak", peak * (new / old) * (new_T / old_T) ** exponent)
@@ -247,18 +248,20 @@ def refine(
     """
     T = Range(2, integers=True).count("T", T)
     power = _POWERS[checked_norm(norm)]
-    smoothing = _SMOOTHING.single("smoothing", smoothing)
-    norms = _norms(gradient_norms, T).astype(np.float64)
-    if norms.min() < norms.max() * 1e-150:  # Their weights would underflow.
+    smoothing = float(_SMOOTHING.single("smoothing", smoothing))
+    norms = _norms(gradient_norms, T)
+    least, most = float(norms.min()), float(norms.max())
+    if least < most * 1e-150:  # Their weights would underflow.
         raise ValueError(
-            "gradient_norms must differ by factors of at most 1e150; "
-            f"got {norms.min()} to {norms.max()}"
+            f"gradient_norms must differ by factors of at most 1e150; got {least} to {most}"
         )
-    smooth = _medians(norms, int(smoothing * T / 2))
+    smooth = median_filter(norms, int(smoothing * T / 2)).astype(np.float64)
     weights = (smooth.min() / smooth) ** power
-    later = np.cumsum(weights[:0:-1])[::-1]
-    rates = np.append(weights[:-1] * later, 0.0)
-    values = np.interp(np.linspace(0, T - 1, min(T, MAX_VALUES)), np.arange(T), rates)
+    rates = weights * np.append(np.cumsum(weights[:0:-1])[::-1], 0.0)
+    places = np.linspace(0, T - 1, min(T, MAX_VALUES))
+    left = places.astype(int)
+    right = np.minimum(left + 1, T - 1)
+    values = rates[left] + (places - left) * (rates[right] - rates[left])
     return bind(interpolate, values=tuple((values / values.max()).tolist()))
 
 
@@ -272,12 +275,12 @@ def checked_norm(norm: Any) -> Norm:
 def _sums(
     schedule: Given, T: int, gradient_norms: "npt.ArrayLike | None", name: str = "schedule"
 ) -> tuple[float, float]:
-    """S_0 and B of the bound, summed chunk by chunk from the last step to the first."""
+    """S_0 and B of the bound, summed block by block from the last step to the first."""
     function = checked_function(name, schedule)
     norms = None if gradient_norms is None else _norms(gradient_norms, T)
     total = squares = terms = 0.0
-    for stop in range(T, 0, -CHUNK):
-        start = max(stop - CHUNK, 0)
+    for stop in range(T, 0, -BLOCK):
+        start = max(stop - BLOCK, 0)
         rates = _rates(function, start, stop, T, name)
         if total == 0:
             rates = np.trim_zeros(rates, "b")  # After the last rate above 0 nothing moves.
@@ -292,7 +295,7 @@ def _sums(
             # No step follows the last one: its term is 0.
             following = np.concatenate([[total or math.inf], S[:-1]])
             terms += float(np.sum(rates / following * (Q / S)))
-            # Pairwise sums go on to the next chunk: those of cumsum round at every step.
+            # Pairwise sums go on to the next block: those of cumsum round at every step.
             total += float(np.sum(rates))
             squares += float(np.sum(energies))
     if total == 0:
@@ -303,7 +306,7 @@ def _sums(
 def _rates(schedule: Curve, start: int, stop: int, T: int, name: str) -> Floats:
     """The checked values of a schedule at the steps from start to stop."""
     steps = np.arange(start, stop, dtype=np.int64)
-    values = schedule(steps, T)
+    values = _called(schedule, steps, T, name)
     rates = np.asarray(values)
     if rates.shape != steps.shape or rates.dtype.kind not in "iuf":
         raise ValueError(
@@ -319,13 +322,33 @@ def _rates(schedule: Curve, start: int, stop: int, T: int, name: str) -> Floats:
     return rates.astype(np.float64, copy=False)
 
 
+def _called(schedule: Curve, steps: Any, T: int, name: str) -> Array:
+    """What a schedule returns; a ValueError of one that takes single steps and no array of them."""
+    try:
+        return schedule(steps, T)
+    except (TypeError, ValueError) as error:
+        try:
+            schedule(int(steps[0]), T)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise error from None
+        raise ValueError(
+            f"{name} must take an array of steps as t (np.maximum for max, np.where for if); "
+            f"got a function of single steps, {shown(schedule)}"
+        ) from error
+
+
 def _norms(gradient_norms: "npt.ArrayLike", T: int) -> Array:
     """The norms as an array that has been checked, in its own dtype."""
     accepted = f"gradient_norms must be an array of T = {T} finite numbers > 0"
+    given: Any = gradient_norms
+    if isinstance(given, list | tuple):  # As the tensors that a clipping returns.
+        given = [concrete(each) if is_array(each) else each for each in given]
     try:
-        norms = np.asarray(gradient_norms)
-    except (TypeError, ValueError):  # Rows of different lengths; arrays on a device.
-        raise ValueError(f"{accepted}; got {shown(gradient_norms)}") from None
+        norms = concrete(given) if is_array(given) else np.asarray(given)
+    except ValueError:  # Rows of different lengths.
+        norms = None
+    if norms is None or norms.dtype == object:
+        raise ValueError(f"{accepted}; got {shown(gradient_norms)}")
     if norms.shape != (T,) or norms.dtype.kind not in "iuf":
         raise ValueError(f"{accepted}; got an array of {norms.dtype} of the shape {norms.shape}")
     # Least and greatest need no array of T booleans.
@@ -353,37 +376,3 @@ def _finite(name: str, result: str, value: float) -> float:
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must give a {result} that is a finite float > 0; got {value}")
     return value
-
-
-def _medians(values: Floats, reach: int) -> Floats:
-    """The median of each value and of reach neighbours on either side, reflected at the ends.
-
-    Every window finds the rank of its median bit by bit, the highest first. All ranks are sorted
-    stably by each bit in turn, so that the candidates of a window stay side by side, and counting
-    those with a 0 is one subtraction: O(n·log n) for windows of any width.
-    """
-    count = len(values)
-    # Half the memory, and so nearly half the time.
-    index: Any = np.int32 if count + 2 * reach < 2**31 else np.int64
-    order = np.argsort(values).astype(index)
-    ranks = np.empty(count, index)
-    ranks[order] = np.arange(count, dtype=index)
-    ranks = np.pad(ranks, reach, mode="reflect")
-    start = np.arange(count, dtype=index)
-    stop = start + index(2 * reach + 1)
-    below = np.full(count, reach, index)  # How many candidates are to stay below the median.
-    found = np.zeros(count, index)
-    zeros = np.zeros(len(ranks) + 1, index)
-    for bit in reversed(range((count - 1).bit_length())):
-        ones = (ranks >> bit) & 1 == 1
-        np.cumsum(~ones, out=zeros[1:])
-        first, last = zeros[start], zeros[stop]
-        inside = last - first
-        upper = below >= inside
-        below -= np.where(upper, inside, 0)
-        start = np.where(upper, zeros[-1] + start - first, first)
-        stop = np.where(upper, zeros[-1] + stop - last, last)
-        found += upper.astype(index) << bit
-        ranks = np.concatenate([ranks[~ones], ranks[ones]])
-    medians: Floats = values[order[found]]
-    return medians

@@ -4,11 +4,15 @@ import math
 import tracemalloc
 from fractions import Fraction
 
+import jax.numpy as jnp
+import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.utils import clip_grad_norm_
 
 from rex_core import (
     Schedule,
@@ -22,9 +26,10 @@ from rex_core import (
     theory,
 )
 from rex_core.theory import best_peak, loss_bound, refine, transfer_peak
+from tests.core.test_median_filter import medians
 
-CHUNKS = [1, 2, 3, 7, 1000]
-EDGES = [theory.CHUNK + n for n in (-1, 0, 1)] + [2 * theory.CHUNK + n for n in (-1, 0, 1)]
+BLOCKS = [1, 2, 3, 7, 1000]
+EDGES = [theory.BLOCK + n for n in (-1, 0, 1)] + [2 * theory.BLOCK + n for n in (-1, 0, 1)]
 
 # Against linear's at T = 10_000: γ*, the least bound.
 SHAPES = [
@@ -64,11 +69,11 @@ RATES = st.lists(st.just(0.0) | st.floats(1e-3, 1e3), min_size=1, max_size=30).f
 NORMS = st.lists(st.floats(1e-3, 1e3), min_size=30, max_size=30)
 
 
-@given(RATES, NORMS, st.sampled_from(CHUNKS))
-def test_the_bound_is_its_definition(rates, norms, chunk):
+@given(RATES, NORMS, st.sampled_from(BLOCKS))
+def test_the_bound_is_its_definition(rates, norms, block):
     norms = norms[: len(rates)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(theory, "CHUNK", chunk)
+        patch.setattr(theory, "BLOCK", block)
         for given_norms in (norms, None):
             peak, bound = definition(rates, given_norms or [1] * len(rates))
             found = {"gradient_norms": given_norms}
@@ -132,8 +137,59 @@ def test_norms_and_rates_of_every_kind(dtype):
     assert refine(given_norms, T) == refine(norms.astype(float), T)
 
 
+def of_clipping(length, dtype):
+    """The norm that PyTorch's clipping returns."""
+    weight = torch.nn.Parameter(torch.zeros(1, dtype=dtype))
+    weight.grad = torch.full_like(weight, length)
+    return clip_grad_norm_([weight], 1.0)
+
+
+KINDS = {
+    "NumPy's numbers in a tuple": lambda norms: tuple(np.float32(norms)),
+    "NumPy, bfloat16": lambda norms: np.array(norms, ml_dtypes.bfloat16),
+    "JAX": jnp.array,
+    "JAX, bfloat16": lambda norms: jnp.array(norms, jnp.bfloat16),
+    "JAX, in a list": lambda norms: [jnp.array(each) for each in norms],
+    "PyTorch": torch.tensor,
+    "PyTorch, bfloat16": lambda norms: torch.tensor(norms, dtype=torch.bfloat16),
+    "PyTorch, in a list": lambda norms: [of_clipping(each, torch.float32) for each in norms],
+    "PyTorch, bfloat16, in a list": lambda norms: [
+        of_clipping(each, torch.bfloat16) for each in norms
+    ],
+    "PyTorch, with a gradient": lambda norms: torch.tensor(norms, requires_grad=True),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_norms_of_every_library(kind):
+    norms = [3.0, 2.5, 4.0, 2.0, 1.0, 1.5]
+    found = KINDS[kind](norms)
+    assert best_peak(rex, 6, gradient_norms=found) == best_peak(rex, 6, gradient_norms=norms)
+    assert refine(found, 6, smoothing=0.5) == refine(norms, 6, smoothing=0.5)
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, jnp.float32, torch.tensor])
+def test_numbers_of_every_library(number):
+    """Powers of 2, which all of them hold exactly; the results are Python's."""
+    T = number(8.0)
+    results = {
+        "bound": (loss_bound(rex, T, distance=number(0.5)), loss_bound(rex, 8, distance=0.5)),
+        "peak": (best_peak(rex, T, distance=number(0.5)), best_peak(rex, 8, distance=0.5)),
+        "moved": (
+            transfer_peak(number(0.5), (rex, T), (linear, 80), exponent=number(-0.5)),
+            transfer_peak(0.5, (rex, 8), (linear, 80), exponent=-0.5),
+        ),
+        "curve": (
+            refine(np.arange(1, 9), T, smoothing=number(0.5)),
+            refine(np.arange(1, 9), 8, smoothing=0.5),
+        ),
+    }
+    for found, expected in results.values():
+        assert (found, type(found)) == (expected, type(expected))
+
+
 @pytest.mark.parametrize("with_norms", [False, True])
-@pytest.mark.parametrize("T", [5, *EDGES, 3 * theory.CHUNK])
+@pytest.mark.parametrize("T", [5, *EDGES, 3 * theory.BLOCK])
 def test_steps_after_the_last_rate_count_for_nothing(T, with_norms):
     used = 5
     rates = np.zeros(T)
@@ -210,21 +266,6 @@ def test_transfer_takes_each_shape_at_its_own_budget():
         assert transfer_peak(1, source, target) == pytest.approx(transfer_peak(1, *same))
 
 
-def medians(values, reach):
-    padded = np.pad(values, reach, mode="reflect")
-    return np.array([np.median(padded[i : i + 2 * reach + 1]) for i in range(len(values))])
-
-
-@given(
-    st.lists(st.integers(1, 9) | st.floats(0.1, 10), min_size=2, max_size=70),
-    st.floats(0, 1),
-)
-def test_the_median_filter_against_its_definition(values, smoothing):
-    values = np.array(values, float)
-    reach = int(smoothing * len(values) / 2)
-    assert np.array_equal(theory._medians(values, reach), medians(values, reach))
-
-
 @given(
     st.lists(st.floats(0.1, 10), min_size=2, max_size=70),
     st.sampled_from([0, 0.1, 0.35, 1]),
@@ -294,158 +335,3 @@ def test_long_runs_are_thinned_to_points_of_the_same_curve(T):
     places = np.arange(1001) * (T - 1) / 1000
     expected = np.interp(places, np.arange(T), rates) / rates.max()
     np.testing.assert_allclose(profile.params["values"], expected, rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("schedule", [np.ones(3), 0.1, None, Schedule])
-def test_a_schedule_is_a_function(schedule):
-    with pytest.raises(ValueError, match=r"^schedule must be a function of \(t, T\); got "):
-        loss_bound(schedule, 3)
-
-
-@pytest.mark.parametrize(
-    ("rates", "message"),
-    [
-        ([1.0, np.nan, 1.0], "schedule must be finite and >= 0 at every step; got nan at t = 1"),
-        ([1.0, 1.0, np.inf], "schedule must be finite and >= 0 at every step; got inf at t = 2"),
-        ([-0.5, 1.0, 1.0], "schedule must be finite and >= 0 at every step; got -0.5 at t = 0"),
-        ([1, 1, -1], "schedule must be finite and >= 0 at every step; got -1 at t = 2"),
-        ([0.0, 0.0, 0.0], "schedule must be > 0 at some step of T = 3; got 0 at all of them"),
-        ([1e-200] * 3, "schedule must give a bound that is a finite float > 0; got 0.0"),
-        ([1e200] * 3, "schedule must give a bound that is a finite float > 0; got nan"),
-        ([1.0, 1.0, 5e-324], "schedule must give a bound that is a finite float > 0; got inf"),
-        ([1j] * 3, r"schedule must return an array of numbers, of the shape of t, \(3,\); got "),
-        ([True] * 3, r"schedule must return an array of numbers, of the shape of t, \(3,\); got "),
-        (["1"] * 3, r"schedule must return an array of numbers, of the shape of t, \(3,\); got "),
-        ([[1.0]] * 3, r"schedule must return an array of numbers, of the shape of t, \(3,\); got "),
-    ],
-)
-@pytest.mark.parametrize("function", [best_peak, loss_bound])
-def test_rates_that_are_refused(function, rates, message):
-    with pytest.raises(ValueError, match=f"^{message}"):
-        function(table(rates), 3)
-
-
-def test_names_and_dictionaries_are_schedules_too():
-    assert best_peak("rex", 100) == best_peak(rex, 100)
-    spelled = {"profile": {"rex": {"beta": 0.9}}, "warmup_ratio": 0.1}
-    meant = Schedule(bind(rex, beta=0.9), warmup_ratio=0.1)
-    assert loss_bound(spelled, 100) == loss_bound(meant, 100)
-    same = transfer_peak(1, (rex, 100), (meant, 50))
-    assert transfer_peak(1, ("rex", 100), (spelled, 50)) == same
-    with pytest.raises(ValueError, match=r"^schedule must be .*is cosine meant"):
-        best_peak("cosin", 100)
-    with pytest.raises(ValueError, match=r"^source\[0\] must be .*is cosine meant"):
-        transfer_peak(1, ("cosin", 100), (rex, 100))
-
-
-def test_a_number_is_no_array_of_rates():
-    with pytest.raises(ValueError, match=r"^schedule must return an array .* \(3,\); got 1\.0$"):
-        best_peak(lambda t, T: 1.0, 3)
-
-
-@pytest.mark.parametrize("T", [0, -1, 2.5, math.nan, math.inf, True, "3", None, np.arange(1, 3)])
-def test_budgets_that_are_refused(T):
-    for function in (best_peak, loss_bound):
-        with pytest.raises(ValueError, match=r"^T must be an integer >= 1"):
-            function(linear, T)
-    with pytest.raises(ValueError, match=r"^T must be an integer >= 2"):
-        refine([1.0, 1.0], T)
-    good, bad = (linear, 3), (linear, T)
-    for name, pairs in {"source": (bad, good), "target": (good, bad)}.items():
-        with pytest.raises(ValueError, match=rf"^{name}\[1\] must be an integer >= 1"):
-            transfer_peak(1, *pairs)
-
-
-def test_one_norm_has_no_profile():
-    with pytest.raises(ValueError, match=r"^T must be an integer >= 2; got 1"):
-        refine([1.0], 1)
-
-
-@pytest.mark.parametrize(
-    ("norms", "got"),
-    [
-        ([1.0, 2.0], r"got an array of float64 of the shape \(2,\)"),
-        ([1.0] * 4, r"got an array of float64 of the shape \(4,\)"),
-        ([[1.0]] * 3, r"got an array of float64 of the shape \(3, 1\)"),
-        (1.0, r"got an array of float64 of the shape \(\)"),
-        (["1"] * 3, "got an array of <U1"),
-        ([True] * 3, "got an array of bool"),
-        ([1j] * 3, "got an array of complex128"),
-        ([[1.0], [1.0, 2.0], [1.0]], r"got \[\[1.0\], "),
-        ([1.0, 0.0, 1.0], "got 0.0 at t = 1"),
-        ([1.0, 1.0, -2.0], "got -2.0 at t = 2"),
-        ([np.nan, 1.0, 1.0], "got nan at t = 0"),
-        ([1.0, np.inf, 1.0], "got inf at t = 1"),
-        ([1, 1, 0], "got 0 at t = 2"),
-    ],
-)
-def test_norms_that_are_refused(norms, got):
-    message = f"^gradient_norms must be an array of T = 3 finite numbers > 0; {got}"
-    for function in (best_peak, loss_bound):
-        with pytest.raises(ValueError, match=message):
-            function(linear, 3, gradient_norms=norms)
-    with pytest.raises(ValueError, match=message):
-        refine(norms, 3)
-
-
-def test_norms_with_a_skipped_step_say_what_to_do():
-    norms = np.array([3.0, np.nan, 2.0, np.inf, 1.0])
-    with pytest.raises(ValueError, match=r"at t = 1 \(a step .* skipped .*leave its norm out"):
-        refine(norms, 5)
-    left = norms[np.isfinite(norms)]
-    assert refine(left, len(left), smoothing=0) == refine([3.0, 2.0, 1.0], 3, smoothing=0)
-    with pytest.raises(ValueError, match=r"T = 5 finite numbers > 0; got .* the shape \(3,\)"):
-        refine(left, 5)
-
-
-@pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, "1", None, True, [1.0]])
-def test_positive_numbers(value):
-    for function in (best_peak, loss_bound):
-        with pytest.raises(ValueError, match=r"^distance must be a finite number > 0"):
-            function(linear, 3, distance=value)
-    with pytest.raises(ValueError, match=r"^peak must be a finite number > 0"):
-        transfer_peak(value, (linear, 3), (linear, 3))
-
-
-@pytest.mark.parametrize("value", [-1.1, 2, math.nan, "1", None, True])
-def test_exponents_and_smoothing_that_are_refused(value):
-    with pytest.raises(ValueError, match=r"^exponent must be in \[-1, 1\]"):
-        transfer_peak(1, (linear, 3), (linear, 3), exponent=value)
-    with pytest.raises(ValueError, match=r"^smoothing must be in \[0, 1\]"):
-        refine([1.0] * 3, 3, smoothing=value)
-
-
-@pytest.mark.parametrize("pair", [linear, 3, None, (linear,), (linear, 3, 3), "ab", {linear, 3}])
-def test_pairs_that_are_refused(pair):
-    with pytest.raises(ValueError, match=r"^source must be a pair \(schedule, T\); got "):
-        transfer_peak(1, pair, (linear, 3))
-    with pytest.raises(ValueError, match=r"^target must be a pair \(schedule, T\); got "):
-        transfer_peak(1, (linear, 3), pair)
-
-
-def test_a_schedule_that_is_refused_in_a_pair():
-    with pytest.raises(ValueError, match=r"^source\[0\] must be > 0 at some step of T = 3"):
-        transfer_peak(1, (lambda t, T: 0.0 * t, 3), (linear, 3))
-    with pytest.raises(ValueError, match=r"^target\[0\] must be a function of \(t, T\); got 3"):
-        transfer_peak(1, (linear, 3), (3, 3))
-
-
-@pytest.mark.parametrize("norm", ["L2", "max", 2, None, ["l2"]])
-def test_norms_of_another_kind(norm):
-    with pytest.raises(ValueError, match=r"^norm must be 'l2' or 'l1'; got "):
-        refine([1.0] * 3, 3, norm=norm)
-
-
-def test_norms_too_far_apart_to_be_squared():
-    with pytest.raises(ValueError, match=r"at most 1e150; got 1\.0 to 1e\+160$"):
-        refine([1e160, 1.0, 1.0], 3)
-    assert refine([1e150, 1.0, 1.0], 3, smoothing=0)(2, 2) == 0
-
-
-def test_results_that_no_float_holds():
-    with pytest.raises(ValueError, match=r"^distance must give a bound that is a finite float"):
-        loss_bound(constant, 2, distance=1e308, gradient_norms=[10.0, 10.0])
-    with pytest.raises(ValueError, match=r"^distance must give a best peak that is a finite float"):
-        best_peak(constant, 2, distance=1e308, gradient_norms=[1e-3, 1e-3])
-    with pytest.raises(ValueError, match=r"^peak must give a new peak that is a finite float"):
-        transfer_peak(1e308, (linear, 1), (Schedule(linear, peak_value=1e-3), 1))
