@@ -39,7 +39,7 @@ def oldest_python(session: nox.Session) -> None:
 def torch(session: nox.Session, version: str) -> None:
     """The PyTorch adapter."""
     session.install("-e", ".[dev]", f"torch=={version}")
-    parts = ("", "_marks", "_wishes", "_by_name", "_replan", "_loops", "_clock")
+    parts = ("", "_marks", "_wishes", "_by_name", "_replan", "_loops", "_clock", "_norms")
     run(session, *(f"{ADAPTERS}torch{part}.py" for part in parts))
 
 

@@ -39,6 +39,7 @@ def main() -> None:
     if "cost" in parts:
         rows = cost.rows(Effort())
         results["cost"] = {name: [asdict(row) for row in group] for name, group in rows.items()}
+        results["lengths"] = cost.lengths()
     about = {"command", "machine", "versions"}
     results = {key: found for key, found in results.items() if key not in about}
     record.write(path, COMMAND, PACKAGES, results)

@@ -20,6 +20,7 @@ def tables(results: Any) -> dict[str, str]:
     found["with norms"] = with_norms(results["with norms"])
     found["refined"] = refined(results["refined"])
     found["cost"] = cost(results["cost"])
+    found["lengths"] = lengths(results["lengths"])
     return found
 
 
@@ -134,19 +135,37 @@ def refined(rows: Any) -> str:
 
 
 def cost(groups: Any) -> str:
-    """Ratios of training steps."""
+    """Training steps with and without norms."""
     return _table(
-        "step | µs of CPU time | ratio | quartiles",
+        "step | µs of CPU time | more | ratio | quartiles",
         [
             (
-                f"{name}: {row['name']}",
+                f"{name}, {row['name']}",
                 f"{row['value']:.0f}",
+                f"{row['value'] - rows[0]['value']:+.0f}",
                 f"{row['ratio']:.3f}",
                 f"{row['low']:.3f} to {row['high']:.3f}",
             )
             for name, rows in groups.items()
+            for row in rows[1:]
+        ],
+    )
+
+
+def lengths(rows: Any) -> str:
+    """Time and memory of what is worked out from norms."""
+    return _table(
+        "T | `refine` | | `best_peak` | ",
+        [
+            (
+                f"{row['T']:,}".replace(",", " "),
+                *(
+                    f"{row[f'{name}, {unit}']:.{digits}f} {unit}"
+                    for name in ("refine", "best_peak")
+                    for unit, digits in (("s", 2), ("MB", 0))
+                ),
+            )
             for row in rows
-            if not row["baseline"]
         ],
     )
 

@@ -51,19 +51,28 @@ def test_every_table_is_measured_and_printed(monkeypatch):
     for row in results["refined"]:
         assert row["theory's loss"] <= 1.01  # Of its own norms, but for the filter.
         assert max(row["profile"]) <= 1
-    found = tables(results | {"cost": {}})
+    found = tables(results | {"cost": {}, "lengths": []})
     assert found["budgets"].count("\n") == 1 + 2 * len(EXPONENTS)
 
 
 def test_the_cost_is_measured(monkeypatch):
     monkeypatch.setattr(cost, "SIZES", {"small": (SMALL, 2)})
-    few = {name: cost.JAX[name] for name in ("adam", "clipped, l2 norms before")}
-    monkeypatch.setattr(cost, "JAX", few)
+    clipped = {"clipped": cost.JAX["clipped"]}
+    monkeypatch.setattr(cost, "JAX", clipped)
     groups = cost.rows(Effort(rounds=1, share=0.1))
-    assert list(groups) == ["JAX, small", "PyTorch, small"]
+    names = ["JAX, small, clipped", "PyTorch, small, Adam", "PyTorch, small, clipped"]
+    assert list(groups) == names
     for rows in groups.values():
         assert rows[0].baseline
         assert all(row.value > 0 for row in rows)
+
+
+def test_time_and_memory_of_long_runs():
+    """40 bytes a norm at the most, by which 10^7 of them take 0.4 GB."""
+    short, long = cost.lengths((10**5, 4 * 10**5))
+    for name in ("refine", "best_peak"):
+        assert long[f"{name}, MB"] < 40 * long["T"] / 1e6
+        assert long[f"{name}, s"] < 20 * short[f"{name}, s"]
 
 
 def test_the_page_has_the_tables_of_the_results(tmp_path):
@@ -78,6 +87,7 @@ def test_the_page_has_the_tables_of_the_results(tmp_path):
         "bounds",
         "budgets",
         "cost",
+        "lengths",
         "refined",
     }
     assert sorted({row["T"] for row in results["shapes"]}) == list(command.BUDGETS)
