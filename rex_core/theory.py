@@ -210,7 +210,8 @@ def refine(
 
     The rates stand at equal distances of t/T, the first at t = 0 and the last, 0, at t = T. Runs of
     more than 1001 steps are thinned to 1001 values, read at equal distances between the rates. The
-    result fits every budget, like any profile.
+    result fits every budget, like any profile. Time grows as T·log T, and memory as T: 10⁷ norms
+    take 3 s of one core and 0.33 GB (``python -m benchmarks.theory cost``).
 
     `rex_optax.record_gradient_norms` and `rex_torch.GradientNorms` record norms in this form. The
     gradient is the one that the rate multiplies: after accumulation, unscaling and clipping. Where

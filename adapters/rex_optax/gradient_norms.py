@@ -48,8 +48,13 @@ def record_gradient_norms(
 
     Sums are taken in float32 or better, also of gradients of 16 bits. The state grows by 4 bytes
     for each of total_steps. Donate it to the compiled step (``donate_argnums``), or each step
-    copies the record. `rex_optax.restart` empties the record. `rex_optax.resume` keeps it, and
-    needs the same total_steps: leave room for a longer budget if one may come.
+    copies the record. A step reads the gradient once more: with three layers of 1024 units and
+    batches of 256 on a CPU, l2 norms take 2 % of it, l1 norms 3 to 4 %, and l2 norms after a
+    clipping nothing that can be measured. A step of 0.15 ms takes a third longer
+    (``python -m benchmarks.theory cost``).
+
+    `rex_optax.restart` empties the record. `rex_optax.resume` keeps it, and needs the same
+    total_steps: leave room for a longer budget if one may come.
 
     Args:
         total_steps: The most updates to record, in [1, 2^31 - 1], mostly the budget. Later updates

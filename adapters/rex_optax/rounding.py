@@ -1,5 +1,6 @@
 """Small updates of bfloat16 weights: rounded at random with the right mean, or summed up."""
 
+import operator
 from typing import Any, NamedTuple
 
 import jax
@@ -139,10 +140,10 @@ def _rounded(param: jax.Array, update: jax.Array, key: jax.Array) -> jax.Array:
     A bfloat16 is the upper half of a float32. A random number of 16 bits is added to the sum. Then
     the lower half is cut off.
     """
-    if param.dtype != jnp.bfloat16:
+    if jnp.result_type(param) != jnp.bfloat16:
         return update
-    wide = param.astype(jnp.float32)
-    exact = wide + update.astype(jnp.float32)
+    wide = jnp.asarray(param, jnp.float32)
+    exact = wide + jnp.asarray(update, jnp.float32)
     noise = jax.random.bits(key, exact.shape, jnp.uint16).astype(jnp.uint32)
     bits = jax.lax.bitcast_convert_type(exact, jnp.uint32) + noise
     cut = jax.lax.bitcast_convert_type(bits & jnp.uint32(0xFFFF0000), jnp.float32)
@@ -153,17 +154,18 @@ def _compensated(
     param: jax.Array, update: jax.Array, owed: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The update that a weight takes, and the sum that it is owed then."""
-    if not jnp.issubdtype(param.dtype, jnp.floating):
+    own = jnp.result_type(param)
+    if not jnp.issubdtype(own, jnp.floating):
         return update, owed
-    dtype = jnp.promote_types(param.dtype, jnp.float32)
-    wide = param.astype(dtype)
-    wanted = update.astype(dtype) + owed.astype(dtype)
+    dtype = jnp.promote_types(own, jnp.float32)
+    wide = jnp.asarray(param, dtype)
+    wanted = jnp.asarray(update, dtype) + jnp.asarray(owed, dtype)
     total = wide + wanted
-    if param.dtype == jnp.bfloat16:
+    if own == jnp.bfloat16:
         # XLA may leave out a cast to bfloat16 and back, but no reduce_precision.
         total = jax.lax.reduce_precision(total, exponent_bits=8, mantissa_bits=7)
     taken = total - wide
-    return taken, (wanted - taken).astype(param.dtype)
+    return taken, (wanted - taken).astype(own)
 
 
 def _key(key: Any) -> jax.Array:
@@ -172,11 +174,15 @@ def _key(key: Any) -> jax.Array:
         old = key.dtype == jnp.uint32 and key.ndim == 1
         if old or jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
             return key
-    if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key <= LARGEST_STEP:
+    try:
+        seed = -1 if isinstance(key, bool) else operator.index(key)
+    except TypeError:
+        seed = -1
+    if not 0 <= seed <= LARGEST_STEP:
         raise ValueError(
             f"key must be a key of jax.random or a seed in [0, {LARGEST_STEP}]; got {shown(key)}"
         )
-    return jax.random.key(key)
+    return jax.random.key(seed)
 
 
 def _check(params: Any) -> None:
@@ -184,7 +190,7 @@ def _check(params: Any) -> None:
     if params is None:
         raise ValueError("params must be given to update, as its third argument; got None")
     for path, leaf in tree_leaves_with_path(params):
-        dtype = leaf.dtype
+        dtype = jnp.result_type(leaf)
         short = jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize <= 2
         if short and dtype != jnp.bfloat16:
             raise ValueError(

@@ -87,7 +87,8 @@ def suggest_schedule(
         The schedule.
 
     Raises:
-        ValueError: An argument is out of its range, or a schedule of the space is refused at T.
+        ValueError: An argument is no trial or out of its range, or a schedule of the space is
+            refused at T.
 
     >>> import optuna
     >>> trial = optuna.trial.FixedTrial({"profile": "rex", "peak_value": 0.1, "beta": 0.8})
@@ -96,6 +97,11 @@ def suggest_schedule(
 
     Source: arXiv 2107.04197, where the peak is chosen for each schedule.
     """
+    if not hasattr(trial, "suggest_float"):  # Ray Tune's has no class of Optuna's.
+        raise ValueError(
+            "trial must be a trial of Optuna (schedule_of takes its parameters, as the config of "
+            f"Ray Tune); got {shown(trial)}"
+        )
     numbers = {
         "peak_value": _interval("peak_value", peak_value),
         "warmup_ratio": _interval("warmup_ratio", warmup_ratio),

@@ -114,6 +114,8 @@ def test_noise():
     four = twice(0)
     assert len({part.tobytes() for part in four}) == 4  # Of two steps and two weights.
     assert alike(four, twice(jax.random.key(0)))
+    assert alike(four, twice(np.int64(0)))
+    assert alike(four, twice(jnp.int32(0)))
     assert not alike(four, twice(1))
     first, second = np.split(np.array(twice(0, key=jax.random.key(7))), 2)
     assert alike(first, second)
@@ -196,6 +198,7 @@ def test_other_dtypes(finish):
     finish = FINISHES[finish]()
     params = {"w": jnp.ones(3, jnp.bfloat16), "scale": jnp.ones(2), "steps": jnp.arange(2)}
     updates = {"w": jnp.full(3, 1e-3), "scale": jnp.full(2, 1e-3), "steps": jnp.arange(2)}
+    params["number"] = updates["number"] = 0.5
     state = finish.init(params)
     for _ in range(100):
         changed, state = finish.update(updates, state, params)
@@ -205,8 +208,10 @@ def test_other_dtypes(finish):
     # Plain sums of float32 are off by more; only Kahan's are exact to the last digit.
     error = np.abs(exact(params["scale"]) - (1 + 100 * exact(updates["scale"]))).max()
     assert error <= (6e-8 if isinstance(state, KahanState) else 1e-5)
-    assert {key: w.dtype for key, w in optax.apply_updates(params, changed).items()} == {
-        key: w.dtype for key, w in params.items()
+    after = optax.apply_updates(params, changed)
+    assert float(after["number"]) == 1.0
+    assert {key: jnp.result_type(w) for key, w in after.items()} == {
+        key: jnp.result_type(w) for key, w in params.items()
     }
     for dtype in (jnp.float16, jnp.float8_e4m3fn):
         short = {"a": jnp.ones(1), "b": [jnp.ones(1, dtype)]}

@@ -282,6 +282,12 @@ def test_bad_settings_are_refused(space, message):
         assert not trial.params
 
 
+@pytest.mark.parametrize("trial", [None, {"peak_value": 0.1}, optuna.create_study()])
+def test_what_is_no_trial(trial):
+    with pytest.raises(ValueError, match=r"^trial must be a trial of Optuna \(schedule_of takes"):
+        suggest_schedule(trial, 100, peak_value=(0.1, 1))
+
+
 @pytest.mark.parametrize("T", [0, -1, float("nan"), "100", True, [100]])
 def test_bad_budgets_are_refused(T):
     with pytest.raises(ValueError, match="T must be a finite number > 0; got"):
