@@ -210,7 +210,7 @@ def refine(
 
     The rates stand at equal distances of t/T, the first at t = 0 and the last, 0, at t = T. Runs of
     more than 1001 steps are thinned to 1001 values, read at equal distances between the rates. The
-    result fits every budget, like any profile. Time grows as T·log T, and memory as T: 10⁷ norms
+    result fits every budget, like any profile. Time grows as T·log T, and memory as T. 10⁷ norms
     take 3 s of one core and 0.33 GB (``python -m benchmarks.theory cost``).
 
     `rex_optax.record_gradient_norms` and `rex_torch.GradientNorms` record norms in this form. The
@@ -324,7 +324,7 @@ def _rates(schedule: Curve, start: int, stop: int, T: int, name: str) -> Floats:
 
 
 def _called(schedule: Curve, steps: Any, T: int, name: str) -> Array:
-    """What a schedule returns; a ValueError of one that takes single steps and no array of them."""
+    """The values of a schedule. One that takes single steps, and no array of them, is refused."""
     try:
         return schedule(steps, T)
     except (TypeError, ValueError) as error:
@@ -346,7 +346,7 @@ def _norms(gradient_norms: "npt.ArrayLike", T: int) -> Array:
         given = [concrete(each) if is_array(each) else each for each in given]
     try:
         norms = concrete(given) if is_array(given) else np.asarray(given)
-    except ValueError:  # Rows of different lengths.
+    except (TypeError, ValueError):  # Rows of different lengths.
         norms = None
     if norms is None or norms.dtype == object:
         raise ValueError(f"{accepted}; got {shown(gradient_norms)}")

@@ -34,9 +34,9 @@ class GradientNorms:
       (DTensor, FSDP2) the norm is that of the whole, and each step has one small all-reduce more.
     * Sparse gradients are coalesced once more, which waits on a GPU.
 
-    A step reads the gradient once more, and does ten small operations: 0.1 ms of a small step. With
-    three layers of 1024 units and batches of 256 on a CPU, l2 norms take 1 % of a step, and l1
-    norms 3 to 4 % (``python -m benchmarks.theory cost``).
+    A step reads the gradient once more, and does ten small operations. They take 0.1 ms of a CPU.
+    With three layers of 1024 units and batches of 256, l2 norms take 1 % of a step on one core, and
+    l1 norms 3 to 4 % (``python -m benchmarks.theory cost``).
 
     A compiled ``optimizer.step`` records in its graph, without a new compilation at each step.
     Its state goes into a checkpoint beside the optimizer's, which has none of it.
