@@ -5,7 +5,7 @@ TENSORFLOW := .venv-tensorflow/bin
 TRAINERS := .venv-trainers/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-tensorflow test-trainers test-versions fuzz coverage docs links lint format clean
+.PHONY: help demo test test-all test-tensorflow test-trainers test-versions fuzz coverage docs links lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -13,7 +13,10 @@ help: ## list the targets
 demo: .venv/demo.stamp ## train under several budgets and compare the schedules
 	$(BIN)/python -m benchmarks.budgeted demo
 
-test: lint ## lint, then run every test and doctest
+test: lint ## lint, then run the tests and doctests but for the long ones
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
+
+test-all: lint ## lint, then run every test and doctest
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-tensorflow: .venv-tensorflow/stamp ## run the tests of rex_keras on TensorFlow

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 FOLDER = Path(__file__).parent.parent / "examples"
 ARGUMENTS = {
     "digits_keras.py": ["--epochs", "4"],

@@ -16,6 +16,7 @@ def run(*command):
     )
 
 
+@pytest.mark.long
 def test_mypy(tmp_path):
     done = run("mypy", "--strict", "--cache-dir", str(tmp_path), str(CASES))
     assert done.returncode == 0, done.stdout + done.stderr

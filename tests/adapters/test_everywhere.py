@@ -15,6 +15,8 @@ import torch
 
 from rex_core import Schedule
 
+pytestmark = pytest.mark.long
+
 PAGE = Path(__file__).parents[2] / "docs" / "exact.md"
 T = 1000
 STEPS = [0, 25, 50, 250, 500, 750, 990, 999, 1000]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 TESTS = [HERE / "test_rex_keras.py", HERE / "test_rex_keras_fits.py"]
 OTHERS = [name for name in ("jax", "torch") if name != os.environ["KERAS_BACKEND"]]

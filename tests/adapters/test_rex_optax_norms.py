@@ -14,6 +14,8 @@ from benchmarks.budgeted.compilations import compilations
 from rex_core import Schedule, refine
 from tests.adapters.norms import T, both, clipped, norm_of
 
+pytestmark = pytest.mark.long
+
 BATCH = 64
 IMAGES, LABELS = load_digits(return_X_y=True)
 IMAGES = (IMAGES / 16).astype(np.float32)

@@ -22,6 +22,8 @@ from sklearn.datasets import load_digits
 
 from rex_core import Schedule
 
+pytestmark = pytest.mark.long
+
 FINISHES = {"kahan": kahan_summation, "stochastic": lambda: stochastic_rounding(1)}
 every_finish = pytest.mark.parametrize("finish", FINISHES)
 RNG = np.random.default_rng(0)

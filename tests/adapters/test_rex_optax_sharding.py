@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 # LLVM's optimizations, of which no collective is part, would take half of the time.
 FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"

@@ -23,6 +23,8 @@ from tests.adapters.digits_torch import (
     start,
 )
 
+pytestmark = pytest.mark.long
+
 EPOCHS = 4
 UPDATES = EPOCHS * TRAIN // 64  # Of two batches of 32.
 

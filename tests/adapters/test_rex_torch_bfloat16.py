@@ -10,6 +10,8 @@ from torch.nn.functional import cross_entropy
 from rex_core import Schedule
 from tests.adapters.digits_torch import IMAGES, LABELS, batch, network
 
+pytestmark = pytest.mark.long
+
 optimi = pytest.importorskip("optimi", reason="pip install torch-optimi")
 
 T = 600

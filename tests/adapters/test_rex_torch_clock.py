@@ -19,6 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 from rex_core import Schedule, WallClock, demon, linear
 from tests.adapters.digits_torch import Run, accuracy, batch, digest, finish, load, network, save
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 # Powers of 2, so that a factor of the optimizer's rate is exactly the absolute rate.
 PEAK, END = 0.25, 0.25 / 64

@@ -26,6 +26,8 @@ from tests.adapters.digits_torch import (
     train,
 )
 
+pytestmark = pytest.mark.long
+
 T = 200
 LEARNED = 0.85
 

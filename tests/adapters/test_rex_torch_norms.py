@@ -17,6 +17,8 @@ from rex_core import refine
 from tests.adapters.digits_torch import batch, finish, network
 from tests.adapters.norms import NORMS, T, both, clipped, norm_of
 
+pytestmark = pytest.mark.long
+
 
 def grads(model):
     return [p.grad.detach().clone() for p in model.parameters() if p.grad is not None]

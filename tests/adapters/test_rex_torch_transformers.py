@@ -17,6 +17,8 @@ from tests.adapters.digits_torch import (
     network,
 )
 
+pytestmark = pytest.mark.long
+
 EPOCHS = 4
 UPDATES = EPOCHS * TRAIN // 64  # Of two batches of 32.
 

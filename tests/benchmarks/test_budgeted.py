@@ -73,6 +73,7 @@ def test_schedule_free_is_measured_at_its_average(T: int) -> None:
     np.testing.assert_allclose(lanes.test(state), -0.5 * (T + 1) / 2, rtol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("T", [1, 2, 7, 40])
 def test_program_applies_the_rates_and_momenta_of_rex_core(T: int) -> None:
     rates = (0.5, 0.1)
@@ -101,6 +102,7 @@ def _at(schedule: Any, t: int, T: int) -> float:
     return float(schedule(t, T) if T > 1 else jax.jit(lambda t, T: schedule(t, T))(t, T))
 
 
+@pytest.mark.long
 def test_a_lane_alone_is_the_lane_among_others() -> None:
     setting, rates, seeds = digits(), (0.3, 0.1), (0, 5)
     together = Lanes(setting, RULES, rates, seeds)

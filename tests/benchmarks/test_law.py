@@ -28,6 +28,8 @@ from benchmarks.law.tables import (
 from benchmarks.statistics import holm, paired
 from rex_core import falling_momentum, warmup_stable_decay
 
+pytestmark = pytest.mark.long
+
 RULE_POINT = RULE["SGD"]
 SGDM = (*(point for rival in RIVALS.values() for point in rival), RULE_POINT)
 PLAN = Plan(

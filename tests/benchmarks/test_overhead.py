@@ -26,6 +26,8 @@ from benchmarks.overhead.network import Size
 from benchmarks.overhead.report import BEGIN, END, insert, markdown, plain, read
 from rex_core.functions import PROFILES
 
+pytestmark = pytest.mark.long
+
 QUICK = Effort(rounds=1, share=0.002)
 SMALL = Size(width=8, depth=1, batch=2)
 RESULTS = record.RESULTS / "overhead.json"

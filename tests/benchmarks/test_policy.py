@@ -16,6 +16,8 @@ from benchmarks.policy.report import cells_of, report
 from benchmarks.policy.run import Key, groups, read, run, updates_of
 from rex_core import Schedule, constant
 
+pytestmark = pytest.mark.long
+
 CELL = Cell("digits", "SGD", 400)
 
 

@@ -25,6 +25,8 @@ from benchmarks.budgeted.settings.resnet20_cifar10 import (
 )
 from benchmarks.budgeted.settings.vae_mnist import LATENT, negative_elbo, vae
 
+pytestmark = pytest.mark.long
+
 RNG = np.random.default_rng(0)
 
 

@@ -30,6 +30,8 @@ from benchmarks.budgeted.settings.digits import digits
 from benchmarks.budgeted.study import study
 from rex_core import Plateau, Schedule, constant
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 SMALL: dict[str, Any] = {"schedules": ("REX", "plateau"), "percents": (1, 2), "seeds": 2}
 STUDY_OF_DIGITS = [

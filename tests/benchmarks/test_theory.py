@@ -16,6 +16,8 @@ from benchmarks.theory.report import PAGE, insert, tables
 from benchmarks.theory.sweep import sweep
 from rex_core import Schedule, linear
 
+pytestmark = pytest.mark.long
+
 RESULTS = record.RESULTS / "theory.json"
 SMALL = Size(width=8, depth=1, batch=2)
 SHORT = 20, 30

@@ -12,6 +12,8 @@ from tests.conformance import reference
 from tests.conformance.backends import BACKENDS
 from tests.conformance.test_values import PROFILES, fits, name
 
+pytestmark = pytest.mark.long
+
 LARGEST = 2**31 - 1
 BUDGETS = [1, 2, 3, 5, 7, 10, 100, 10**4, 10**6, 2**24 + 3, 10**8, LARGEST]
 ENDING_AT_ZERO = [

@@ -14,6 +14,8 @@ from tests.conformance.test_originals_jax import JAX
 from tests.conformance.test_originals_torch import TORCH
 from tests.conformance.test_originals_trainers import TRAINERS
 
+pytestmark = pytest.mark.long
+
 EXPRESSIONS = {name: ours for name, (ours, _) in (FORMULAS | JAX | TORCH | TRAINERS).items()}
 every = pytest.mark.parametrize("value", EXPRESSIONS.values(), ids=EXPRESSIONS)
 

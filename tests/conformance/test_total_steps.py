@@ -13,6 +13,7 @@ from transformers import Trainer, TrainingArguments
 from rex_core import total_steps
 
 pytestmark = [
+    pytest.mark.long,
     # Lightning 2.6 asks torch in a way that torch 2.13 deprecates.
     pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated"),
     # It advises more workers where the machine has more cores.

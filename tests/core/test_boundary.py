@@ -114,6 +114,7 @@ def some_cases(count, seed):
     return cases
 
 
+@pytest.mark.long
 def test_arrays_of_ratios_in_int32():
     """One program for 5000 of them."""
     cases = some_cases(5000, 1)
@@ -157,6 +158,7 @@ def test_reads_at_exact_steps_in_int32():
         assert np.all((before < places)[inside])
 
 
+@pytest.mark.long
 def test_milestones_in_int32():
     """One program for a Join, a step and an `at` of 24 random places, every one at its edge."""
     ratios = sorted({ratio for ratio, _ in some_cases(24, 3)})

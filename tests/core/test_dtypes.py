@@ -35,6 +35,8 @@ from rex_core import (
 )
 from tests.core.cases import LARGEST, PROFILES, SAMPLINGS, SCHEDULES, name
 
+pytestmark = pytest.mark.long
+
 T = 1000
 STEPS = [0, 37, 100, 499, 500, 750, 999, 1000]
 INTEGERS = ["uint8", "int8", "int16", "uint16", "uint32"]

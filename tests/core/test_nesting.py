@@ -100,11 +100,13 @@ def test_long_arrays():
         np.testing.assert_allclose(values, expected, 1e-14, 1e-14, err_msg=case)
 
 
+@pytest.mark.long
 def test_jax():
     steps, budget = jnp.asarray(STEPS, jnp.int32), jnp.int32(T)
     check(jax.jit(FEW)(steps, budget), np.float32, 2.0**-23)
 
 
+@pytest.mark.long
 def test_jax_x64():
     with jax.enable_x64(True):
         check(jax.jit(FEW)(jnp.asarray(STEPS), jnp.asarray(T)), np.float64, 2.0**-52)
@@ -118,6 +120,7 @@ def test_torch():
 COMPILED = ["settings of Restarts", "hold of Join", "Replan of Clamp"]
 
 
+@pytest.mark.long
 def test_torch_compile():
     function = torch.compile(
         together([NESTED[case] for case in COMPILED]), fullgraph=True, backend="aot_eager"

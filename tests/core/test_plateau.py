@@ -219,6 +219,7 @@ def in_one_program(chosen, metrics, modes):
     return np.stack(states, axis=-1)
 
 
+@pytest.mark.long
 @together
 def test_the_decisions_of_pytorch_in_one_compiled_program(cases):
     """Bit for bit, in 10 000 random sequences, whatever is in them."""
@@ -781,6 +782,7 @@ def test_a_torch_loop_resumes():
         assert torch.equal(a, b)
 
 
+@pytest.mark.long
 def test_patience_is_swept_in_one_jitted_training_loop():
     """Decay on plateau as the REX paper tunes it, all patiences in one program."""
     images, labels, test_images, test_labels = digits(jnp.asarray)

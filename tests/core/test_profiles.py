@@ -193,6 +193,7 @@ def test_dtypes(profile):
     assert profile(jnp.int32(3), np.float64(10)).dtype == jnp.float32
 
 
+@pytest.mark.long
 def test_jax_results_are_strongly_typed():
     """A weakly typed rate would take on the dtype of bfloat16 parameters."""
     functions = together([*PROFILES, *SCHEDULES])
@@ -251,6 +252,7 @@ def nasty_pairs():
         yield np.repeat(numbers, len(others)), np.tile(others, len(numbers))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "functions", [[*PROFILES, CLOSE_TO_ONE], SCHEDULES], ids=["profiles", "schedules"]
 )
@@ -319,6 +321,7 @@ def test_extreme_parameters(function, parameter, value, backends):
             assert np.all(np.diff(values) <= np.spacing(values[:-1]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "functions",
     [PROFILES, SAMPLINGS[1:], SCHEDULES[:4], SCHEDULES[5:6], SCHEDULES[6:7]],

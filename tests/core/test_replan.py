@@ -74,6 +74,7 @@ def steps_of(t0, T):
     return [*last, t0, t0 + 1, t0 // 2, *(t0 + (T - t0) * i // 40 for i in range(40))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["python", "numpy", "jax_jit", "jax_x64", "torch"])
 @pytest.mark.parametrize(("curve", "params", "bound"), CURVES, ids=[c[0] for c in CURVES])
 def test_as_many_digits_as_the_profile_has(curve, params, bound, backend):
@@ -331,6 +332,7 @@ def test_a_function_of_ones_own(function, backends):
             np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dynamic", [None, True])
 @pytest.mark.parametrize(
     "schedule",

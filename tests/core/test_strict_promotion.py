@@ -33,6 +33,8 @@ from rex_core import (
 )
 from tests.core.cases import PROFILES, SAMPLINGS, SCHEDULES, together
 
+pytestmark = pytest.mark.long
+
 COOLED = Schedule(cosine, warmup_steps=3, decay_steps=20, end_value=0.1)
 NEW = [
     bind(geometric, ratio=16.0),
