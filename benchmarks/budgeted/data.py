@@ -2,13 +2,14 @@
 
 A folder of local copies is named by the environment variable ``REX_DATA``; its files must be the
 official ones, byte for byte once they are unpacked: ``mnist/train-images-idx3-ubyte.gz`` and the
-other three, ``cifar-10-binary.tar.gz``, ``tinyshakespeare/input.txt``.
+other three, ``cifar-10-binary.tar.gz``, ``tinyshakespeare/input.txt``, ``cmudict/cmudict.dict``.
 """
 
 import gzip
 import hashlib
 import io
 import os
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,12 @@ _CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 _SHAKESPEARE = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 )
+_CMUDICT = (
+    "https://raw.githubusercontent.com/cmusphinx/cmudict/"
+    "74790861f652b15e4ac49015a90074ad62a27690/cmudict.dict"
+)
 
-# As published with the files, or for lack of that (Shakespeare) as it is widely known.
+# As published with the files, or for lack of that (Shakespeare, CMUdict) as it is widely known.
 _DOWNLOADS = {
     "train-images-idx3-ubyte.gz": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "train-labels-idx1-ubyte.gz": "md5:d53e105ee54ea40749a09fcbcd1e9432",
@@ -34,6 +39,7 @@ _DOWNLOADS = {
     "t10k-labels-idx1-ubyte.gz": "md5:ec29112dd5afa0611ce80d1b7f02629c",
     "cifar-10-binary.tar.gz": "md5:c32a1d4ab5d03f1284b67883e8d87530",
     "input.txt": "sha256:86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    "cmudict.dict": "sha256:81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22",
 }
 
 # Of what is in the archives of MNIST: there are copies that somebody has compressed anew.
@@ -80,10 +86,12 @@ def cifar10() -> tuple[Images, NDArray[np.uint8], Images, NDArray[np.uint8], str
 
 def shakespeare() -> str:
     """The plays of Shakespeare that character-level language models are usually trained on."""
-    path = _path(_SHAKESPEARE.removesuffix("input.txt"), "tinyshakespeare", "input.txt")
-    content = path.read_bytes()
-    check(path.name, content, _DOWNLOADS[path.name])
-    return content.decode()
+    return _text(_SHAKESPEARE, "tinyshakespeare")
+
+
+def cmudict() -> dict[str, tuple[str, ...]]:
+    """The CMU Pronouncing Dictionary: the words of a to z, and the phonemes of each."""
+    return pronunciations(_text(_CMUDICT, "cmudict"))
 
 
 def idx(content: bytes) -> NDArray[np.uint8]:
@@ -101,12 +109,37 @@ def cifar10_binary(content: bytes) -> tuple[Images, NDArray[np.uint8]]:
     return table[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), table[:, 0]
 
 
+def pronunciations(text: str) -> dict[str, tuple[str, ...]]:
+    """The words of a to z in a text of CMUdict's format, with the phonemes of their first line.
+
+    Stress, which is a digit, and comments are left out.
+
+    >>> pronunciations("alt AO1 L T\\nalt(2) AA1 L T\\nalt. AO1 L T\\naalst AA1 L S T # place")
+    {'alt': ('AO', 'L', 'T'), 'aalst': ('AA', 'L', 'S', 'T')}
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for line in text.splitlines():
+        word, *phonemes = line.partition("#")[0].split()
+        if re.fullmatch("[a-z]+", word):
+            found.setdefault(word, tuple(phoneme.rstrip("012") for phoneme in phonemes))
+    return found
+
+
 def check(name: str, content: bytes, known: str) -> None:
     """Refuse what has not the known sum, "md5:..." or "sha256:..."."""
     algorithm, _, _ = known.partition(":")
     found = f"{algorithm}:{hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()}"
     if found != known:
         raise ValueError(f"{name} must be the known file, {known}; got {found}")
+
+
+def _text(url: str, folder: str) -> str:
+    """The text of the known file at that address."""
+    url, _, name = url.rpartition("/")
+    path = _path(f"{url}/", folder, name)
+    content = path.read_bytes()
+    check(name, content, _DOWNLOADS[name])
+    return content.decode()
 
 
 def _path(url: str, folder: str, name: str) -> Path:

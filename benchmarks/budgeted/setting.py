@@ -61,7 +61,7 @@ class Setting:
         metric: (model, examples, key) -> what is reported, a mean; less is better.
         batch_size: Examples of an update.
         epochs: The budget of 100 %.
-        metric_name: What the metric is: an error, in [0, 1], or a loss.
+        metric_name: What the metric is: an error, of which 1 is 100 %, or a loss.
         rates: The grid of peak rates of each optimizer that the setting is trained with.
         percents: The budgets of a study, in percent of the full one.
         tuned_at: The budget on which a study chooses the rates, in percent.

@@ -110,4 +110,12 @@ PLANS: tuple[Plan, ...] = (
         seeds={"coarse": 1, "fine": 3},
         points=_FEW,
     ),
+    Plan(
+        "selftraining-noisy",
+        {"Adam": _ADAM},
+        (60, 240),
+        peaks=5,
+        seeds={"coarse": 1, "fine": 5},
+        points=_FEW,
+    ),
 )

@@ -63,6 +63,12 @@ def test_mnist_from_local_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -
         np.testing.assert_array_equal(a, b)
 
 
+def test_pronunciations() -> None:
+    text = "a AH0\na(2) EY1\na's EY1 Z\naalborg AO1 L B AO0 R G # place, danish\naalborg(2) AA1 L\n"
+    expected = {"a": ("AH",), "aalborg": ("AO", "L", "B", "AO", "R", "G")}
+    assert data.pronunciations(text) == expected
+
+
 def test_cifar10_from_the_binary_archive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images, classes = pixels(6, 2, 32, 32, 3), RNG.integers(0, 10, (6, 2), dtype=np.uint8)
     content = io.BytesIO()
@@ -89,6 +95,7 @@ def test_cifar10_from_the_binary_archive(folder: Path, monkeypatch: pytest.Monke
     [
         (data.mnist, "mnist/train-images-idx3-ubyte.gz"),
         (data.shakespeare, "tinyshakespeare/input.txt"),
+        (data.cmudict, "cmudict/cmudict.dict"),
         (data.cifar10, "cifar-10-binary.tar.gz"),
         (data.cifar10, "cifar10-jpeg.npz"),
     ],
