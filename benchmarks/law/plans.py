@@ -115,7 +115,7 @@ PLANS: tuple[Plan, ...] = (
         {"Adam": _ADAM},
         (60, 240),
         peaks=5,
-        seeds={"coarse": 1, "fine": 5},
+        seeds={"coarse": 1, "fine": 3},
         points=_FEW,
     ),
 )
