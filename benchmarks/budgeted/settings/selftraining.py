@@ -11,9 +11,9 @@ both: half of its examples are the labelled words, repeated. The variants are
 The budget is the student's. The teacher has a rate and a budget of its own. It is trained whenever
 the setting is loaded, in about 20 seconds.
 
-The paper's student learns from the teacher's words, and in a second run from the labelled ones. Here
-a batch has both, so that one schedule spans the budget. All seeds have the same teacher. There is
-one round, no beam and no smoothing of labels.
+The paper's student learns from the teacher's words, and in a second run from the labelled ones.
+Here a batch has both, so that one schedule spans the budget. All seeds have the same teacher. There
+is one round, no beam and no smoothing of labels.
 
 Source: He, Gu, Shen, Ranzato, "Revisiting Self-Training for Neural Sequence Generation", arXiv
 1909.13788. The noise is that of the authors' code, with letters for its words.
