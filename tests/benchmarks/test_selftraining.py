@@ -31,6 +31,8 @@ from benchmarks.budgeted.settings.selftraining import (
     pronunciation,
 )
 
+pytestmark = pytest.mark.long
+
 RNG = np.random.default_rng(0)
 
 # Every word of three or four letters out of four; a letter has one phoneme.
