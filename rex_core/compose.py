@@ -180,7 +180,8 @@ class Restarts(Timed, kind=True):
         t = clamp(t, T, xp)
         step = last_step(t, xp)
         edges = [0, *(end.at(T, step, xp) for end in self._ends)]
-        checked = T.__class__ is int and self._checked == T
+        known = int(T) if is_number(T) and is_integer(T, xp) else None
+        checked = known is not None and self._checked == known
         if isinstance(self.schedule, Timed) and not checked:
             # A cycle too short for its phases is refused now, not when t comes there.
             for length in _lengths(edges):
@@ -188,7 +189,7 @@ class Restarts(Timed, kind=True):
                     self.schedule(0, length)
                 elif isinstance(self.schedule, Schedule):
                     self.schedule.check_budget(length, is_integer(T, xp))
-            self.__dict__["_checked"] = T if T.__class__ is int else None
+            self.__dict__["_checked"] = known
         start, end, scale = 0 * step, 0 * step + edges[1], as_float(0 * step, xp) + 1.0
         for cycle, (cycle_start, cycle_end) in enumerate(pairwise(edges)):
             here = (step >= cycle_start) & (cycle_end > cycle_start)

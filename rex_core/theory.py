@@ -151,8 +151,8 @@ def transfer_peak(
       model with 124 M parameters want -0.24 to -0.27. arXiv 2409.19913 reports about -⅓. On the
       digits of this project's study the best peak is flat from about 100 updates on, since a limit
       of stability holds it: 0 fits there. The default lies between these. After a search on T/40
-      with one seed, which tends to choose too high, it did better than 0 in all of six comparisons
-      (``python -m benchmarks.policy``).
+      it did better than 0 in the mean of twelve cells, though not in each (``python -m
+      benchmarks.policy``).
     * Shapes move the peak less than the bound says. This project's study has ten pairs of setting
       and optimizer. There the best peaks against linear's have these geometric means, with the
       bound's in parentheses: REX 0.94 (0.81), REX β = 0.9 0.87 (0.56), cosine 0.95 (0.97), delayed

@@ -21,7 +21,7 @@ from bokeh.server.server import Server
 from rex_cli.pictures import points
 from rex_cli.settings import PAIRS, RESTARTS, settings
 from rex_cli.snippets import TARGETS, snippet
-from rex_cli.state import State, added, curves, named, read_state, shown, theory
+from rex_cli.state import REPLANS, State, added, curves, named, read_state, shown, theory
 from rex_core import Schedule
 from rex_core.adapting import FUNCTIONS, PRESETS, PROFILES
 
@@ -63,7 +63,7 @@ class _Page:
         left = column(self._field("T", state), budgets, schedules, self.editor, width=330)
         tabs = [self._tab(title) for title in ("linear", "logarithmic", "added up")]
         after = row(
-            self._choice("replan", ["none", "replan", "cooldown"], state),
+            self._choice("replan", [*REPLANS], state),
             self._field("t0", state, "t0, as a share of T"),
             self._field("T1", state, "T1, the budget after it"),
         )

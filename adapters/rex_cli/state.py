@@ -8,6 +8,7 @@ import numpy as np
 
 from rex_cli.pictures import points
 from rex_cli.settings import Named, numbers, schedules, settings, truth
+from rex_cli.snippets import TARGETS
 from rex_core import Replan
 from rex_core.adapting import POSITIVE, number
 from rex_core.theory import best_peak, loss_bound
@@ -23,6 +24,7 @@ FIRST: State = {
     "T1": "20000",
     "for": "torch",
 }
+REPLANS = "none", "replan", "cooldown"
 # Up to this T, rates are added up and the bound is computed.
 _COUNTED = 1_000_000
 _READERS = {"number": number, "numbers": numbers, "truth": truth}
@@ -40,12 +42,18 @@ def read_state(text: str | bytes) -> State:
     state = {**json.loads(json.dumps(FIRST)), **given}
     rows = state["schedules"]
     fits = state.keys() == FIRST.keys() and all(
-        isinstance(state[name], type(value)) for name, value in FIRST.items()
+        isinstance(state[name], int | float if isinstance(value, float) else type(value))
+        for name, value in FIRST.items()
     )
     if not (fits and rows and all(isinstance(each, dict) for each in rows)):
         raise ValueError(f"state must have {', '.join(FIRST)}; got {text!r:.200}")
     if not all(isinstance(value, str | float | int) for each in rows for value in each.values()):
         raise ValueError(f"schedules must have numbers and names; got {rows!r:.200}")
+    for name, known in (("replan", REPLANS), ("for", TARGETS)):
+        if state[name] not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}; got {state[name]!r:.200}")
+    if not 0 <= state["t0"] < 1:
+        raise ValueError(f"t0 must be a share of T in [0, 1); got {state['t0']}")
     return state
 
 

@@ -14,11 +14,11 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
 from benchmarks.budgeted import paper
 from benchmarks.budgeted.cells import Cell, Line, results
-from benchmarks.budgeted.schedules import PATIENCE, PROFILES, SAMPLED, SAMPLINGS, STUDY
+from benchmarks.budgeted.schedules import PATIENCE, PROFILES, SAMPLED, SAMPLINGS, SCHEDULES, STUDY
 from benchmarks.budgeted.styles import STYLES
 
 # Those of the paper's main tables, in which shares and ranks can be set beside its own.
-IN_PAPER = tuple(STYLES)
+IN_PAPER = (*SCHEDULES, "plateau")
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,11 @@ def report(path: Path) -> Path:
 def _findings(fine: Results, peers: Results) -> list[str]:
     """What a reader wants to know first, in numbers of the tables below."""
     head, *rows = tables.scoreboard(fine)
-    rule = {row[0]: dict(zip(head, row, strict=True)) for row in rows}["**the rule, μ ≥ 0.9**"]
     lines = [
-        f"- The rule {column}, from a momentum of 0.9 or more: {rule[column]}."
-        for column in head[1:]
+        f"- T{row[0].strip('*')[1:]}, {column}: {text}."
+        for row in rows
+        if row[0].startswith("**the rule, μ")
+        for column, text in zip(head[1:], row[1:], strict=True)
     ]
     for row in tables.others(fine)[1:]:
         lines += [f"- {row[0].capitalize()} against linear: {row[1]}."] if row[1] else []
@@ -110,6 +111,7 @@ effective rate where it would fall with the momentum.
 ## Against the rivals
 
 The mean is geometric, over the cells with momentum. Of the candidates one point serves all budgets.
+Not all of them have been run in all cells: compare rows of the same number of cells.
 
 {rivals}
 
@@ -124,14 +126,16 @@ schedule is a constant rate. Each has its best warmup. All cells that have them 
 
 These optimizers claim to need no schedule, or no peak. Schedule-Free has a constant rate after its
 warmup, and is measured at its average. Prodigy has a constant rate, linear or cosine, whichever did
-best. Each got as many peaks and warmups as a schedule. Bold is what a 95 % interval leaves out.
+best. Each got as many peaks and warmups as a schedule. Bold is here what a 95 % interval
+leaves out, without a correction.
 
 {peers}
 
 ## A rule from the other settings
 
 For each setting and family of optimizers the candidate is chosen that did best in the mean of the
-other settings, and then compared on the one that was left out.
+other settings, over the cells that have all candidates, and then compared on the one that was left
+out.
 
 {leaving_out}
 

@@ -28,6 +28,11 @@ class Cell(NamedTuple):
         return "Adam" if self.optimizer.startswith("Adam") else "SGD"
 
     @property
+    def lengths(self) -> float:
+        """T·(1 − μ): the run in lengths of momentum's average."""
+        return round(self.updates * (1 - self.momentum), 9)
+
+    @property
     def rule(self) -> str:
         """The point of the rule."""
         return str(RULE[self.family])
@@ -52,15 +57,17 @@ def _of_stage(found: dict[Key, Result], stage: Stage, peers: bool) -> Results:
     for key, result in found.items():
         if key.stage == stage and (key.optimizer in PEERS) == peers:
             cell = Cell(key.setting, key.optimizer, key.momentum, key.updates)
-            cells.setdefault(cell, {})[key.point] = result
+            # By which a rival's warmup is chosen: the coarse pass's, as for the short list.
+            coarse = found.get(key._replace(stage="coarse"), result)
+            cells.setdefault(cell, {})[key.point] = result | {"coarse": least(coarse)}
     return cells
 
 
 def best(results: dict[str, Result], name: str) -> str | None:
-    """The point of a rival in a cell: of the warmups, the one of least validation metric."""
+    """The point of a rival in a cell: the warmup of least validation metric in the coarse pass."""
     points = (str(point) for point in (RIVALS | OTHERS)[name])
     there = [point for point in points if point in results]
-    return min(there, key=lambda point: least(results[point])) if there else None
+    return min(there, key=lambda point: float(results[point]["coarse"])) if there else None
 
 
 def rival(results: dict[str, Result], name: str) -> str:

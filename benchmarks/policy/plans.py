@@ -125,7 +125,7 @@ POLICIES: dict[str, Policy] = {
         f"{name}: 8 peaks at T/40": Policy((name,), _ONE)
         for name in ("linear", "cosine", "REX", "the rule", "OneCycle", "Schedule-Free")
     },
-    "warmup-stable-decay: 8 peaks at T/40, from the trunk": Policy(
+    "warmup-stable-decay: 8 peaks at T/40, the peak as it is, from the trunk": Policy(
         ("warmup-stable-decay",), _ONE, 0.0, "trunk"
     ),
     **{f"{name}: 4 peaks at T/20": Policy((name,), _COARSE) for name in ("cosine", "the rule")},

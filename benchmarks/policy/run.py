@@ -5,10 +5,10 @@ with the same seeds, and a new one costs nothing. What is in the file is not tra
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,7 +49,15 @@ def run(
         budgets: Whole budgets, in updates.
         seeds: How many.
         minutes: When to begin nothing more.
+
+    Raises:
+        ValueError: A budget that leaves no update for the shortest run, or fewer than two seeds.
     """
+    least = round(1 / min(SHORT))
+    if min(budgets) < least:
+        raise ValueError(f"budgets must be at least {least} updates; got {min(budgets)}")
+    if seeds < 2:
+        raise ValueError(f"seeds must be at least 2, for a standard error; got {seeds}")
     deadline = time.time() + 60 * minutes
     record.append(path, {"machine": record.machine(), "versions": record.versions(_PACKAGES)})
     for setting, family in product(settings, families):
@@ -66,7 +74,8 @@ def run(
                 kinds.setdefault(updates_of(budget, share), set()).add(kind)
             for updates in sorted(kinds):
                 done = read(path)
-                if all(Key(setting, family, name, updates) in done for name in names):
+                keys = [Key(setting, family, name, updates) for name in names]
+                if all(kinds[updates] <= done.get(key, {}).keys() for key in keys):
                     continue
                 if time.time() >= deadline:
                     return False
@@ -105,14 +114,10 @@ def updates_of(budget: int, share: float) -> int:
 
 def read(path: Path) -> dict[Key, dict[str, Floats]]:
     """The metrics, (seeds, peaks), by what was trained; what came to no number is NaN."""
-    return {
-        Key(row["setting"], row["family"], name, row["updates"]): {
-            kind: np.array(values, dtype=np.float64) for kind, values in kinds.items()
-        }
-        for row in _rows(path)
-        for name, kinds in row["schedules"].items()
-    }
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    return (row for row in record.lines(path) if "schedules" in row)
+    found: dict[Key, dict[str, Floats]] = {}
+    for row in record.lines(path):
+        for name, kinds in row.get("schedules", {}).items():
+            key = Key(row["setting"], row["family"], name, row["updates"])
+            metrics = {kind: np.array(v, dtype=np.float64) for kind, v in kinds.items()}
+            found[key] = found.get(key, {}) | metrics
+    return found

@@ -44,6 +44,7 @@ def test_a_state_is_drawn():
 
 
 LINKS = ["", "[]", "3", "{", "null", '{"schedules": []}', '{"T": 3}', '{"schedules": [3]}']
+LINKS += ['{"replan": "later"}', '{"for": "me"}', '{"t0": 1}', '{"t0": NaN}', '{"t0": Infinity}']
 LINKS += ['{"peak": 1}', '{"schedules": [{"profile": []}]}', '{"budgets": "yes"}']
 
 
@@ -51,6 +52,10 @@ LINKS += ['{"peak": 1}', '{"schedules": [{"profile": []}]}', '{"budgets": "yes"}
 def test_links_that_are_none(text):
     with pytest.raises(ValueError, match=r"must|Expecting"):
         read_state(text)
+
+
+def test_a_link_may_have_whole_numbers():
+    assert read_state('{"t0": 0}')["t0"] == 0
 
 
 @pytest.fixture(scope="module")

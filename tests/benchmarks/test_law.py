@@ -261,6 +261,7 @@ def fine_results(**differences: float) -> Any:
         names.get(name, name): {
             "of_seeds": (seeds + gap + noise[name]).tolist(),
             "validation": [0.2 + gap],
+            "coarse": 0.2 + gap,
         }
         for name, gap in ({"linear": 0.0} | differences).items()
         if name in differences

@@ -166,6 +166,30 @@ def test_what_is_done_is_not_trained_again(trained: Path, tmp_path: Path) -> Non
     assert read(path).keys() == read(trained).keys()
 
 
+def test_a_metric_that_a_line_has_not_is_trained(trained: Path, tmp_path: Path) -> None:
+    """A budget of 40 has runs of 4 updates for validation; one of 5 would want their test."""
+    path = tmp_path / "policy.jsonl"
+    path.write_bytes(trained.read_bytes().replace(b'"test"', b'"validation"'))
+    assert run(path, ["moons"], ["SGD"], budgets=[40], seeds=2)
+    assert is_whole(read(path), Cell("moons", "SGD", 40))
+    assert not is_whole(read(path), Cell("digits", "SGD", 40))
+
+
+@pytest.mark.parametrize(
+    ("budgets", "seeds", "message"),
+    [
+        ([400, 39], 2, "budgets must be at least 40 updates; got 39"),
+        ([400], 1, "seeds must be at least 2, for a standard error; got 1"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(
+    budgets: list[int], seeds: int, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path / "policy.jsonl", ["moons"], ["SGD"], budgets, seeds)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_schedules_of_one_program_are_trained_for_the_same_shares() -> None:
     for family, entries in FAMILIES.items():
         for (optimizer, shares), names in groups(family).items():
