@@ -25,6 +25,7 @@ from benchmarks.law.tables import (
     scoreboard,
     tuned_momentum,
 )
+from benchmarks.record import RESULTS
 from benchmarks.statistics import holm, paired
 from rex_core import falling_momentum, warmup_stable_decay
 
@@ -356,3 +357,9 @@ def test_the_plans_have_what_they_compare() -> None:
                 assert {p for rival in RIVALS.values() for p in rival} <= set(points)
                 if plan.points is None and momentum > 0 and optimizer == "SGDM":
                     assert set(CANDIDATES) <= set(points)
+
+
+def test_committed_page_is_that_of_the_committed_results(tmp_path: Path) -> None:
+    path = tmp_path / "law.jsonl"
+    path.write_bytes((RESULTS / "law.jsonl").read_bytes())
+    assert report(path).read_text("utf-8") == (RESULTS / "law.md").read_text("utf-8")

@@ -14,6 +14,7 @@ from benchmarks.policy.plans import FAMILIES, LONG, PEAKS, POLICIES, SHORT, TRUN
 from benchmarks.policy.plans import peaks as grid
 from benchmarks.policy.report import cells_of, report
 from benchmarks.policy.run import Key, groups, read, run, updates_of
+from benchmarks.record import RESULTS
 from rex_core import Schedule, constant
 
 pytestmark = pytest.mark.long
@@ -206,3 +207,9 @@ def test_the_report_has_every_policy(trained: Path, tmp_path: Path) -> None:
     assert "\n| digits, SGD | 40 | " in text
     with pytest.raises(ValueError, match="results must have a whole cell; got "):
         report(tmp_path / "none.jsonl")
+
+
+def test_committed_page_is_that_of_the_committed_results(tmp_path: Path) -> None:
+    path = tmp_path / "policy.jsonl"
+    path.write_bytes((RESULTS / "policy.jsonl").read_bytes())
+    assert report(path).read_text("utf-8") == (RESULTS / "policy.md").read_text("utf-8")
