@@ -1,11 +1,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install -q -c constraints.txt
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 TENSORFLOW := .venv-tensorflow/bin
 TRAINERS := .venv-trainers/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-tensorflow test-trainers test-versions fuzz coverage docs links lint format clean
+.PHONY: help demo test test-long test-all test-tensorflow test-trainers test-versions \
+	fuzz coverage docs links lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -14,10 +16,13 @@ demo: .venv/demo.stamp ## train under several budgets and compare the schedules
 	$(BIN)/python -m benchmarks.budgeted demo
 
 test: lint ## lint, then run the tests and doctests but for the long ones
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not long"
+	$(PYTEST) -m "not long"
 
-test-all: lint ## lint, then run every test and doctest
-	$(BIN)/pytest -n 2 --dist loadgroup
+test-long: .venv/dev.stamp ## run the long tests alone
+	$(PYTEST) -m long
+
+test-all: lint ## lint, then run every test and doctest, as CI does
+	$(PYTEST)
 
 test-tensorflow: .venv-tensorflow/stamp ## run the tests of rex_keras on TensorFlow
 	KERAS_BACKEND=tensorflow $(TENSORFLOW)/pytest adapters/rex_keras \
@@ -33,7 +38,7 @@ fuzz: .venv/dev.stamp ## search for faults of the core with 100 times the exampl
 	REX_FUZZ_EXAMPLES=20000 $(BIN)/pytest tests/core/test_fuzz.py
 
 coverage: .venv/dev.stamp ## which lines of the core and the adapters the tests run
-	$(BIN)/pytest -n 2 --dist loadgroup --cov=rex_core --cov=adapters --cov-report=term-missing
+	$(PYTEST) --cov=rex_core --cov=adapters --cov-report=term-missing
 
 docs: .venv/dev.stamp ## build the pages, in docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html

@@ -8,6 +8,8 @@ import hypothesis
 import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
+# Each core has a worker. More threads of PyTorch and NumPy would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("default")

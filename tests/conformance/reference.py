@@ -122,9 +122,19 @@ def ulps(values: Any, exact: Any) -> Any:
 
     0 in place of a value below the smallest normal number is no distance: XLA has none of those.
     """
+    return ulps_of_two_floats(values, *two_floats(exact))
+
+
+def two_floats(exact: Any) -> tuple[Any, Any]:
+    """The floats nearest to exact values, and the floats nearest to what these leave over."""
+    high = [float(value) for value in exact]
+    low = [float(value - mpmath.mpf(near)) for value, near in zip(exact, high, strict=True)]
+    return np.array(high), np.array(low)
+
+
+def ulps_of_two_floats(values: Any, high: Any, low: Any) -> Any:
+    """`ulps`, for exact values that several backends are compared with."""
     values = np.asarray(values)
-    high = np.array([float(value) for value in exact])
-    low = np.array([float(value - mpmath.mpf(float(value))) for value in exact])
     spacing = np.spacing(np.abs(high).astype(values.dtype)).astype(float)
     flushed = (values == 0) & (np.abs(high) < np.finfo(values.dtype).tiny)
     return np.where(flushed, 0.0, np.abs((values.astype(float) - high) - low) / spacing)
