@@ -242,5 +242,5 @@ def test_bad_settings_are_refused() -> None:
             replace(digits(), batch_size=size)
     with pytest.raises(ValueError, match="must divide the 360 validation examples; got 7"):
         replace(digits(), evaluation_batch=7)
-    with pytest.raises(ValueError, match="optimizers of SGDM, Adam, AdamW, GD; got 'Sgd'"):
+    with pytest.raises(ValueError, match=r"optimizers of SGDM, Adam, .*; got 'Sgd'"):
         replace(digits(), rates={"Sgd": (1.0,)})
