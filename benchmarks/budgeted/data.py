@@ -3,6 +3,7 @@
 A folder of local copies is named by the environment variable ``REX_DATA``; its files must be the
 official ones, byte for byte once they are unpacked: ``mnist/train-images-idx3-ubyte.gz`` and the
 other three, ``cifar-10-binary.tar.gz``, ``tinyshakespeare/input.txt``, ``cmudict/cmudict.dict``.
+The texts and the dictionary of ``words`` have no download. Any others do, with other results.
 """
 
 import gzip
@@ -94,6 +95,30 @@ def cmudict() -> dict[str, tuple[str, ...]]:
     return pronunciations(_text(_CMUDICT, "cmudict"))
 
 
+def sentences(name: str) -> str:
+    """A text of ``words``: ``en-a`` or ``en-b``, halves of an English one, or ``fr``, in French.
+
+    One sentence a line, in lower case, words separated by spaces. The study's are the pages of
+    Debian's packages ``manpages``, ``manpages-dev``, ``manpages-fr`` and ``manpages-fr-dev``, each
+    sentence once.
+    """
+    return gzip.decompress(_words(f"{name}.txt.gz").read_bytes()).decode()
+
+
+def word_pairs() -> list[tuple[str, str]]:
+    """English words and their French translations, a pair for each translation of a word.
+
+    The study's are of Debian's package ``dict-freedict-eng-fra``.
+    """
+    pairs = []
+    for line in _words("en-fr.tsv").read_text(encoding="utf-8").splitlines():
+        english, tab, french = line.partition("\t")
+        if not (english and tab and french):
+            raise ValueError(f"en-fr.tsv must have a word, a tab and a word a line; got {line!r}")
+        pairs.append((english, french))
+    return pairs
+
+
 def idx(content: bytes) -> NDArray[np.uint8]:
     """The array of unsigned bytes in a file of MNIST's format: magic number, sizes, values."""
     zero, kind, axes = content[:2], content[2], content[3]
@@ -161,6 +186,21 @@ def _local(folder: str, name: str) -> Path | None:
     root = os.environ.get("REX_DATA")
     path = Path(root, folder, name) if root else None
     return path if path is not None and path.is_file() else None
+
+
+def _words(name: str) -> Path:
+    """The file in the folder ``words`` of REX_DATA."""
+    path = _local("words", name)
+    if path is None:
+        raise FileNotFoundError(
+            f"words/{name} must be in the folder that REX_DATA names, for it has no download; got "
+            f"REX_DATA={os.environ.get('REX_DATA')!r}. en-a.txt.gz, en-b.txt.gz and fr.txt.gz are "
+            "texts, a sentence a line, compressed by gzip; the study has the pages of Debian's "
+            "packages manpages, manpages-dev, manpages-fr and manpages-fr-dev. en-fr.tsv has an "
+            "English word, a tab and a French word a line; the study has those of "
+            "dict-freedict-eng-fra"
+        )
+    return path
 
 
 def _content(archive: tarfile.TarFile, name: str) -> bytes:

@@ -118,4 +118,12 @@ PLANS: tuple[Plan, ...] = (
         seeds={"coarse": 1, "fine": 3},
         points=_FEW,
     ),
+    Plan(
+        "translation-halves",
+        {"SGDM": {0.9: 0.05}},
+        (4000, 10_000),
+        peaks=5,
+        seeds={"coarse": 2, "fine": 4},
+        points=(*_RIVALS, RULE["SGD"], Point("rex μ", momentum="demon")),
+    ),
 )
