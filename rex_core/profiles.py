@@ -397,4 +397,4 @@ def constant(left: Time, spent: Time, xp: Namespace) -> Real:
 
     Source: arXiv 2107.04197 (REX), "no schedule".
     """
-    return 0 * left + 1.0
+    return left**0.0
