@@ -333,7 +333,7 @@ def step(
 
     Source: arXiv 2107.04197 (REX), which runs the defaults.
     """
-    value = as_float(0 * spent, xp) + 1.0
+    value = as_float(spent, xp) ** 0.0
     for passed, place in enumerate(milestones, start=1):
         value = where(spent >= place, 1.0 * factor**passed, value, xp)
     return value
