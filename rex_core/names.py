@@ -1,6 +1,5 @@
 """The names of parameters. The error for an unknown name has the one that was meant."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -59,5 +58,7 @@ def check_names(owner: str, given: Mapping[str, Any], accepted: Iterable[str]) -
 
 def nearest_name(name: Any, accepted: Iterable[str]) -> str:
     """The hint of a message, if a name is close to an accepted one."""
+    import difflib  # Here, since only errors need it, and it takes a tenth of the import.
+
     nearest = difflib.get_close_matches(str(name), accepted, n=1)
     return f" (is {nearest[0]} meant?)" if nearest else ""
