@@ -8,7 +8,7 @@ from rex_core.progress import floor, quotient, share
 def fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
     """R = left/T, or 1 - (t/T)^k with k-decay."""
     rest = share(left, spent, xp)
-    if is_one(k):
+    if k.__class__ is float and k == 1.0:
         return rest
     # The smaller of the two shares gives log(t/T) its digits.
     gone = share(spent, left, xp)
@@ -17,14 +17,9 @@ def fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
     return where(gone > 0, -xp.expm1(k * (few + many)), 1.0, xp)
 
 
-def is_one(exponent: Real) -> bool:
-    """Whether an exponent is known to change nothing."""
-    return exponent.__class__ is float and exponent == 1.0
-
-
 def raised(base: Real, power: Real, xp: Namespace) -> Real:
     """base^power for a base in [0, 1]."""
-    if is_number(power) and power == 2:
+    if (power.__class__ is float or is_number(power)) and power == 2:
         return base * base
     some = where(base > 0, base, 1.0, xp)
     # A power may be rounded to float32, and log(r) amplifies the error.

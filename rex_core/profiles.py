@@ -25,7 +25,7 @@ from rex_core.arrays import Namespace, Number, Real, is_integer, is_number
 from rex_core.boundary import Milestone, Milestones
 from rex_core.door import profile
 from rex_core.moment import Time, as_float, parts, where
-from rex_core.powers import exp_of, fraction_left, is_one, raised
+from rex_core.powers import exp_of, fraction_left, raised
 from rex_core.progress import floor, product, share, total
 from rex_core.ranges import SHARE_OR_ALL, Range
 from rex_core.table import Table, Values, looked_up
@@ -115,8 +115,7 @@ def cosine(left: Time, spent: Time, xp: Namespace, *, power: Real = 1.0, k: Real
     arXiv 1608.03983, equation 5, without restarts; k, Zhang, Li, "k-decay: A New Method for
     Learning Rate Schedule", arXiv 2004.05909.
     """
-    sine = xp.sin(math.pi / 2 * fraction_left(left, spent, xp, k))
-    return sine * sine if is_one(power) else raised(sine, 2.0 * power, xp)
+    return raised(xp.sin(math.pi / 2 * fraction_left(left, spent, xp, k)), 2.0 * power, xp)
 
 
 @profile(integers=True, gamma=Range(0, 1e30))
