@@ -2,7 +2,7 @@
 
 from rex_core.arrays import Namespace, Real, is_number
 from rex_core.moment import Time, as_float, where
-from rex_core.progress import floor, quotient, share
+from rex_core.progress import nearest_integer, quotient, share
 
 
 def fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
@@ -36,7 +36,7 @@ def exp_of(part: Time, rest: Time, xp: Namespace, gamma: Real, start: Real = 0.0
     # first - whole·coarse is exact, and the rest of the exponent is small. The rest takes expm1,
     # since XLA would merge a product of two exp into one exp of the rounded sum. The rest is beyond
     # 60 only where the factor is below exp(-100).
-    whole, first = floor(gamma + 0.5, xp), floor(start + 0.5, xp)
+    whole, first = nearest_integer(gamma, xp), nearest_integer(start, xp)
     small = (start - first) + ((whole - gamma) * coarse - gamma * fine)
     factor = xp.exp(first - whole * coarse)
     return factor + factor * xp.expm1(where(small < 60, small, 60.0, xp))

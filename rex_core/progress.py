@@ -203,19 +203,14 @@ def quotient(part: Time, rest: Time, xp: Namespace) -> tuple[Real, Real]:
     from an exact difference of integers, none of them above 2^28 + (part + rest) / 2. If part is a
     `Moment`, fine has the digits of the moment's own part too.
     """
-    rounded = ratio(part, rest, xp)
-    excess = 0.0
-    if part.__class__ is Moment:
-        part, rest, excess = part.whole, rest.whole, part.part * GRID
-    nearest = floor(rounded * GRID + 0.5, xp)
-    coarse = nearest / GRID
+    whole = total(part, rest)
+    nearest = nearest_integer(as_float(part, xp) / as_float(whole, xp) * GRID, xp)
+    coarse, (part, excess) = nearest / GRID, parts(part)
     if not is_integer(part, xp):
-        whole = part + rest
         return coarse, (part - coarse * whole) / whole  # Exact up to EXACT_STEPS.
-    nearest = int(nearest) if is_number(part) else xp.astype(nearest, part.dtype)
-    whole = part + rest
+    nearest = int(nearest) if xp is math else xp.astype(nearest, part.dtype)
     beyond = (part - nearest * (whole // GRID)) * GRID - nearest * (whole % GRID)
-    return coarse, (as_float(beyond, xp) + excess) / as_float(whole, xp) / GRID
+    return coarse, (as_float(beyond, xp) + excess * GRID) / as_float(whole, xp) / GRID
 
 
 def share(part: Time, rest: Time, xp: Namespace) -> Real:
@@ -251,14 +246,19 @@ def product(a: Time, b: Time, whole: Real, xp: Namespace) -> Moment:
     if Moment in (a.__class__, b.__class__):
         moved = as_float(a_whole, xp) * b_part + a_part * as_float(b, xp)
         part = part + moved / as_float(whole, xp)
-    more = floor(part + 0.5, xp)
+    more = nearest_integer(part, xp)
     steps = int(more) if xp is math else xp.astype(more, nearest.dtype)
     return Moment(nearest + steps, part - more)
 
 
 def floor(value: Real, xp: Namespace) -> Real:
-    """The floor of a parameter: an array, or a Python number among arrays."""
+    """The floor of a number, or of an array."""
     return value // 1 if is_number(value) else xp.floor(value)
+
+
+def nearest_integer(value: Real, xp: Namespace) -> Real:
+    """The nearest integer, as a float."""
+    return (value + 0.5) // 1 if is_number(value) else xp.round(value)
 
 
 def nudge(value: Real, ulps: int, xp: Namespace) -> Real:
