@@ -1,7 +1,7 @@
 """Powers and exponentials of a share of the budget, to their last digits."""
 
 from rex_core.arrays import Namespace, Real, is_number
-from rex_core.moment import Time, as_float, where
+from rex_core.moment import Time, where
 from rex_core.progress import nearest_integer, quotient, share
 
 
@@ -27,16 +27,20 @@ def raised(base: Real, power: Real, xp: Namespace) -> Real:
     return where(base > 0, some ** (power - digits) * some**digits, 0.0, xp)
 
 
-def exp_of(part: Time, rest: Time, xp: Namespace, gamma: Real, start: Real = 0.0) -> Real:
-    """exp(start - γ·part/(part + rest))."""
+def exp_of(
+    part: Time, rest: Time, xp: Namespace, gamma: Real, more: Real = 0.0, start: Real = 0.0
+) -> Real:
+    """exp(start - (γ + more)·part/(part + rest)). `more` has digits that γ lacks."""
     # An error of the exponent is a relative error of the result: 5 ulp for an exponent of 3.
-    if is_number(gamma) and abs(gamma) <= 3 and start == 0:
-        return xp.exp(-gamma * as_float(share(part, rest, xp), xp))
+    if is_number(gamma) and abs(gamma) <= 3 and more == start == 0:
+        return xp.exp(-gamma * share(part, rest, xp))
     coarse, fine = quotient(part, rest, xp)
     # first - whole·coarse is exact, and the rest of the exponent is small. The rest takes expm1,
-    # since XLA would merge a product of two exp into one exp of the rounded sum. The rest is beyond
-    # 60 only where the factor is below exp(-100).
+    # since XLA would merge a product of two exp into one exp of the rounded sum.
     whole, first = nearest_integer(gamma, xp), nearest_integer(start, xp)
-    small = (start - first) + ((whole - gamma) * coarse - gamma * fine)
+    small = (start - first) + ((whole - gamma - more) * coarse - gamma * fine)
+    if not (is_number(gamma) and abs(gamma) < 2**20):
+        # Beyond 60 only where the factor is below exp(-100).
+        small = where(small < 60, small, 60.0, xp)
     factor = xp.exp(first - whole * coarse)
-    return factor + factor * xp.expm1(where(small < 60, small, 60.0, xp))
+    return factor + factor * xp.expm1(small)

@@ -26,7 +26,7 @@ from rex_core.boundary import Milestone, Milestones
 from rex_core.door import profile
 from rex_core.moment import Time, as_float, parts, where
 from rex_core.powers import exp_of, fraction_left, raised
-from rex_core.progress import floor, product, share, total
+from rex_core.progress import floor, product, total
 from rex_core.ranges import SHARE_OR_ALL, Range
 from rex_core.table import Table, Values, looked_up
 
@@ -165,8 +165,7 @@ def geometric(left: Time, spent: Time, xp: Namespace, *, ratio: Real) -> Real:
     library = math if is_number(ratio) else xp
     logarithm = library.log(ratio)
     lacking = (ratio - library.exp(logarithm)) / ratio  # The digits that the logarithm lacks.
-    factor = exp_of(spent, left, xp, -logarithm)
-    return factor + factor * (lacking * as_float(share(spent, left, xp), xp))
+    return exp_of(spent, left, xp, -logarithm, -lacking)
 
 
 @profile(integers=True, power=_POWER, k=_K_DECAY)
