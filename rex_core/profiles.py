@@ -26,7 +26,7 @@ from rex_core.boundary import Milestone, Milestones
 from rex_core.door import profile
 from rex_core.moment import Time, as_float, parts, where
 from rex_core.powers import exp_of, fraction_left, raised
-from rex_core.progress import floor, product, total
+from rex_core.progress import nearest_integer, product, total
 from rex_core.ranges import SHARE_OR_ALL, Range
 from rex_core.table import Table, Values, looked_up
 
@@ -358,20 +358,19 @@ def interpolate(left: Time, spent: Time, xp: Namespace, *, values: Sequence[Numb
     >>> [interpolate(t, 8, values=(0.5, 1, 0)) for t in range(9)]
     [0.5, 0.625, 0.75, 0.875, 1.0, 0.75, 0.5, 0.25, 0.0]
     """
-    last = len(values) - 1
+    table = cast(Values, values)  # From `Table.ready`.
     if is_integer(parts(left)[0], xp):
         # The place among the values, counted from the last one to keep the last digits.
-        place = product(last, left, total(left, spent), xp)
+        place = product(table.last, left, total(left, spent), xp)
         nearest, beyond = place.whole, place.part
     else:
         left = left / _SMALLER  # Exact, and no product below overflows.
         T = left + spent / _SMALLER
-        nearest = floor(last * left / T + 0.5, xp)
-        beyond = (last * left - nearest * T) / T
-    table = cast(Values, values)  # From `Table.ready`.
-    near = looked_up(table, last - nearest, beyond, xp)
-    towards = where(beyond < 0, 1, -1, xp)
-    far = looked_up(table, last - nearest + towards, beyond, xp)
+        passed = table.last * left
+        nearest = nearest_integer(passed / T, xp)
+        beyond = (passed - nearest * T) / T
+    near = looked_up(table, nearest, beyond, xp)
+    far = looked_up(table, nearest + where(beyond < 0, -1, 1, xp), beyond, xp)
     away = abs(beyond)
     return near * (1.0 - away) + far * away
 

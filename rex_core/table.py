@@ -14,6 +14,7 @@ from rex_core.arrays import (
     concrete,
     default_dtypes,
     is_array,
+    is_number,
     is_torch,
     shown,
 )
@@ -60,16 +61,17 @@ class Table:
 
 
 class Values:
-    """The numbers of a table, and the same in a NumPy array. torch.compile cannot trace that."""
+    """The numbers of a table from the last one to the first, which stands twice, to be looked up.
 
-    __slots__ = ("array", "numbers")
+    They are in a NumPy array too. torch.compile cannot trace that.
+    """
+
+    __slots__ = ("array", "last", "numbers")
 
     def __init__(self, numbers: tuple[Number, ...]) -> None:
-        self.numbers = numbers
-        self.array = np.asarray(numbers, np.float64)
-
-    def __len__(self) -> int:
-        return len(self.numbers)
+        self.last = len(numbers) - 1
+        self.numbers = (*reversed(numbers), numbers[0])
+        self.array = np.asarray(self.numbers, np.float64)
 
 
 def _is_bool(value: Any) -> bool:
@@ -77,11 +79,9 @@ def _is_bool(value: Any) -> bool:
 
 
 def looked_up(table: Values, index: Real, like: Real, xp: Namespace) -> Real:
-    """table[index], in the dtype of like. An index beyond an end is taken as that end."""
-    last = len(table) - 1
-    if isinstance(index, int | float):
-        return table.numbers[min(max(int(index), 0), last)]
-    index = xp.minimum(xp.maximum(index, 0 * index), 0 * index + last)
+    """The value at an index, counted from the last one, in the dtype of like."""
+    if is_number(index):
+        return table.numbers[int(index)]
     index = xp.astype(index, default_dtypes(xp)["integral"])
     if is_torch(like):
         values = xp.asarray(table.numbers, dtype=like.dtype, device=like.device)
