@@ -39,17 +39,11 @@ def outcome(policy: Policy, found: Results, cell: Cell) -> Floats:
     if not policy.rungs:
         (schedule,) = policy.schedules
         return test(found, cell, schedule, 1.0)[:, elsewhere(found, cell, schedule)]
-    each = policy.rungs[0].candidates // len(policy.schedules)
-    apart = PEAKS // each
-    candidates = [
-        (schedule, place)
-        for schedule in policy.schedules
-        for place in range(apart // 2, PEAKS, apart)
-    ]
-    tried = {rung: _scores(found, cell, candidates, rung.share) for rung in policy.rungs}
     last = updates_of(cell.budget, policy.rungs[-1].share)
     ratio = updates_of(cell.budget, policy.share) / last
     moved = round(policy.exponent * float(np.log2(ratio)))
+    candidates = _candidates(policy, found, cell, moved)
+    tried = {rung: _scores(found, cell, candidates, rung.share) for rung in policy.rungs}
     values = []
     for seed in range(len(tried[policy.rungs[0]])):
         left = np.arange(len(candidates))
@@ -61,6 +55,19 @@ def outcome(policy: Policy, found: Results, cell: Cell) -> Floats:
         place = min(max(place + moved, 0), PEAKS - 1)
         values.append(test(found, cell, trained, policy.share)[seed, place])
     return np.array(values)
+
+
+def _candidates(policy: Policy, found: Results, cell: Cell, moved: int) -> list[tuple[str, int]]:
+    """The schedules of the first rung, each at its places on the grid of peaks."""
+    each = policy.rungs[0].candidates // len(policy.schedules)
+    apart = PEAKS // each
+    places = dict.fromkeys(policy.schedules, range(apart // 2, PEAKS, apart))
+    if policy.around:
+        for schedule in policy.schedules:
+            lowest = elsewhere(found, cell, schedule) - moved - 1
+            lowest = min(max(lowest, 0), PEAKS - each)
+            places[schedule] = range(lowest, lowest + each)
+    return [(schedule, place) for schedule, at in places.items() for place in at]
 
 
 def is_whole(found: Results, cell: Cell) -> bool:

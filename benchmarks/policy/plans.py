@@ -98,12 +98,15 @@ class Policy(NamedTuple):
         exponent: How the best peak moves from the last rung's budget to the long run's, as a power
             of their ratio, rounded to the grid.
         trained: What is trained in the end, if not the schedule that was chosen.
+        around: Whether the candidates are neighbours on the grid, the second of which is carried
+            over to the peak of the other settings.
     """
 
     schedules: tuple[str, ...]
     rungs: tuple[Rung, ...]
     exponent: float = -0.25
     trained: str | None = None
+    around: bool = False
 
     @property
     def share(self) -> float:
@@ -147,6 +150,12 @@ POLICIES: dict[str, Policy] = {
     "four schedules: 4 peaks each at T/40": Policy(
         ("linear", "REX", "the rule", "OneCycle"), (Rung(16, 1 / 40),)
     ),
+    **{
+        f"{name}: 4 peaks at T/20, around the other settings' peak": Policy(
+            (name,), _COARSE, around=True
+        )
+        for name in ("cosine", "REX", "the rule")
+    },
     **{
         f"{name}: no search, the other settings' peak": Policy((name,), ())
         for name in ("linear", "cosine", "REX", "the rule")

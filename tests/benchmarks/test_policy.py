@@ -102,6 +102,16 @@ def test_without_a_search_the_peak_is_the_others() -> None:
     assert outcome(policy(rungs=()), found, CELL) == pytest.approx(0.1 + 0.03)
 
 
+@pytest.mark.parametrize(
+    ("best", "elsewhere", "chosen"), [(3, 3, 3), (0, 3, 2), (7, 3, 5), (7, 7, 7)]
+)
+def test_a_search_around_the_others_peak(best: int, elsewhere: int, chosen: int) -> None:
+    """Its four candidates are the other settings' peak, one below it and two above it."""
+    found = results(cosine=best) | results(setting="moons", cosine=elsewhere)
+    around = policy(rungs=(Rung(4, 1 / 20),), exponent=0.0, around=True)
+    assert outcome(around, found, CELL) == pytest.approx(1.2 * (0.1 + 0.01 * abs(chosen - best)))
+
+
 def test_the_oracle_sees_the_tests_of_the_whole_budget() -> None:
     found = results(linear=5)
     found[Key("digits", "SGD", "linear", 400)]["test"] -= 0.01
