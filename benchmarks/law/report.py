@@ -155,7 +155,9 @@ run: linear with its best constant momentum, and the rule with the best μ to fa
 ## The best fall for a budget
 
 REX's best β at a constant momentum without warmup, where 0 is linear. In brackets is the range of β
-that is as good within a 95 % interval, out of −1.5, 0, 0.5, 0.85 and 0.95.
+that is as good within a 95 % interval, out of −1.5, 0, 0.5, 0.85 and 0.95. The last row is the β
+that theory prefers: the one of least `loss_bound` for gradients of equal norm. The bound knows
+neither momentum nor noise nor a limit of stability.
 
 {best_betas}
 

@@ -7,18 +7,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.law.plans import CANDIDATES, PEERS, RULE
-from benchmarks.law.results import (
-    Cell,
-    Result,
-    Results,
-    best,
-    difference,
-    mean,
-    rival,
-)
+from benchmarks.law.results import Cell, Result, Results, best, difference, mean, rival
 from benchmarks.law.run import best_peak, chosen, least
 from benchmarks.law.space import FAMILY, OTHERS, RIVALS, Point, space
 from benchmarks.statistics import holm
+from rex_core import Schedule, bind, loss_bound, rex
 
 Table = list[list[str]]
 
@@ -181,7 +174,15 @@ def betas(fine: Results) -> Table:
             for updates in budgets:
                 three = found.get(updates)
                 rows[-1].append("{:g} ({:g} to {:g})".format(*three) if three else "")
+    if budgets:
+        rows.append(["the least bound, norms 1", *(f"{_least_bound(T):g}" for T in budgets)])
     return rows
+
+
+def _least_bound(updates: int) -> float:
+    """The β of the family whose convex bound is least, for gradients of norm 1."""
+    betas = [point.beta for point in FAMILY]
+    return min(betas, key=lambda b: loss_bound(Schedule(bind(rex, beta=b)), updates))
 
 
 def families(fine: Results) -> Table:
