@@ -16,6 +16,7 @@ from rex_core.median_filter import median_filter
 from rex_core.profiles import interpolate, linear
 from rex_core.progress import BLOCK
 from rex_core.ranges import COUNT, POSITIVE, Range
+from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
 
 if TYPE_CHECKING:
@@ -162,13 +163,14 @@ def transfer_peak(
       do not move it (``python -m benchmarks.theory``).
 
     Args:
-        peak: The best peak for the source, > 0: the factor of its rates.
+        peak: The best peak for the source, > 0: its peak_value, whatever the source has itself. If
+            the source is no `Schedule`, the factor of its rates.
         source: The pair (schedule, T) that the peak was tuned for, each as `best_peak` takes it.
         target: The pair (schedule, T) to find a peak for.
         exponent: How the peak moves with the budget, in [-1, 1]; 0 for not at all.
 
     Returns:
-        The peak for the target, > 0: the factor of its rates.
+        The peak for the target, > 0, likewise.
 
     Raises:
         ValueError: An argument is out of its range, or the result is out of a float's range.
@@ -369,9 +371,11 @@ def _shape(name: str, pair: tuple[Given, int]) -> tuple[float, int]:
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise ValueError(f"{name} must be a pair (schedule, T); got {shown(pair)}")
     T = COUNT.count(f"{name}[1]", pair[1])
-    total, spread = _sums(pair[0], T, None, f"{name}[0]")
+    schedule = checked_function(f"{name}[0]", pair[0])
+    total, spread = _sums(schedule, T, None, f"{name}[0]")
     reference, least_spread = _sums(linear, T, None)
-    return math.sqrt(reference / total * (least_spread / spread)), T
+    scale = schedule.peak_value if isinstance(schedule, Schedule) else 1.0
+    return scale * math.sqrt(reference / total * (least_spread / spread)), T
 
 
 def _finite(name: str, result: str, value: float) -> float:

@@ -245,8 +245,13 @@ def test_transfer_between_shapes(schedule, peak, bound):
     assert transfer_peak(there, (cosine, 2000), (schedule, 100), exponent=-0.3) == pytest.approx(
         0.3
     )
+    # The peaks that schedules have themselves do not count; a factor around them does.
     scaled = Schedule(schedule, peak_value=0.2)
-    assert transfer_peak(1, (linear, T), (scaled, T)) == pytest.approx(
+    for pair in ((linear, T), (scaled, T)), ((Schedule(linear, peak_value=3e-4), T), (scaled, T)):
+        assert transfer_peak(1, *pair) == pytest.approx(
+            transfer_peak(1, (linear, T), (schedule, T))
+        )
+    assert transfer_peak(1, (linear, T), (scaled * constant, T)) == pytest.approx(
         5 * transfer_peak(1, (linear, T), (schedule, T))
     )
 
