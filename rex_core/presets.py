@@ -134,7 +134,7 @@ def falling_momentum(
 
     Args:
         peak_value: The rate at t = 0 without warmup; any shape. The sum's rate rises above it:
-            nearly threefold for μ = 0.9.
+            to 3.7 times peak_value for μ = 0.9.
         momentum: μ, in [0, 1), the momentum (or Adam's b1) at t = 0; any shape.
         averaged: Whether the optimizer averages gradients. False for SGD, True for Adam's family.
         beta: β of REX, below 1; any shape.

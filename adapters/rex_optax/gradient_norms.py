@@ -61,7 +61,7 @@ def record_gradient_norms(
     Args:
         total_steps: The most updates to record, in [1, 2^31 - 1], mostly the budget. Later updates
             are counted and not recorded.
-        norm: "l2", for SGD, or "l1", for Adam: what `refine` is then told.
+        norm: "l2", for SGD, or "l1", for Adam: the `norm` that `refine` then takes.
 
     Raises:
         ValueError: total_steps is out of range; norm is another.

@@ -46,7 +46,7 @@ class GradientNorms:
             from before ``accelerator.prepare``, which stays the same object.
         total_steps: The most steps to record, in [1, 2^31 - 1], mostly the budget. Later steps are
             counted and not recorded.
-        norm: "l2", for SGD, or "l1", for Adam: what `refine` is then told.
+        norm: "l2", for SGD, or "l1", for Adam: the `norm` that `refine` then takes.
 
     Raises:
         ValueError: The optimizer is no torch.optim.Optimizer with hooks, or has no parameters yet;
