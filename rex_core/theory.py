@@ -152,7 +152,7 @@ def transfer_peak(
       model with 124 M parameters want -0.24 to -0.27. arXiv 2409.19913 reports about -⅓. On the
       digits of this project's study the best peak is flat from about 100 updates on, since a limit
       of stability holds it: 0 fits there. The default lies between these. After a search on T/40
-      it did better than 0 in the mean of twelve cells, though not in each (``python -m
+      it did better than 0 in the mean of fifteen cells, though not in each (``python -m
       benchmarks.policy``).
     * Shapes move the peak less than the bound says. This project's study has ten pairs of setting
       and optimizer. There the best peaks against linear's have these geometric means, with the

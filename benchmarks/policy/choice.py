@@ -82,10 +82,10 @@ def is_whole(found: Results, cell: Cell) -> bool:
 
 def elsewhere(found: Results, cell: Cell, schedule: str) -> int:
     """The place of the best peak in the other settings: the mean of theirs, at the same budget."""
-    settings = {key.setting for key in found} - {cell.setting}
+    runs = {key.setting for key in found if key[1:] == (cell.family, schedule, cell.budget)}
     places = [
         int(test(found, cell._replace(setting=name), schedule, 1.0).mean(axis=0).argmin())
-        for name in sorted(settings)
+        for name in sorted(runs - {cell.setting})
     ]
     return round(float(np.mean(places)))
 
