@@ -114,7 +114,7 @@ def namespace(*values: Real) -> Namespace:
 
 def concrete(value: Real) -> Any:
     """The value as a Python number or NumPy array; None while a compiler is tracing it."""
-    if is_number(value) or isinstance(value, NUMPY):
+    if is_number(value) or isinstance(value, (*NUMPY, Fraction)):
         return standard(value)
     if is_torch(value):
         torch = sys.modules["torch"]

@@ -144,6 +144,8 @@ class Boundary:
         off by up to one step and T·2^-21.
         """
         steps = self.steps if xp is math else alike(self.steps, t, xp)
+        if is_number(steps) and not is_integer(T, xp):
+            steps = float(steps)
         if self.ratio is not None:
             n, d = self.ratio
             if is_number(n) and n == 0:

@@ -184,10 +184,12 @@ class Restarts(Timed, kind=True):
         checked = known is not None and self._checked == known
         if isinstance(self.schedule, Timed) and not checked:
             # A cycle too short for its phases is refused now, not when t comes there.
-            for length in _lengths(edges):
-                if not self._arrays:
+            if not self._arrays:
+                for length in _lengths(edges):
                     self.schedule(0, length)
-                elif isinstance(self.schedule, Schedule):
+            elif isinstance(self.schedule, Schedule):
+                for start, end in pairwise(edges):
+                    length = where(end > start, end - start, T, xp)
                     self.schedule.check_budget(length, is_integer(T, xp))
             self.__dict__["_checked"] = known
         start, end, scale = 0 * step, 0 * step + edges[1], as_float(0 * step, xp) + 1.0

@@ -128,6 +128,8 @@ class Replan(Timed, kind=True):
             check_limits("T0", T0, 0, limits(step.dtype, xp)[1], step.dtype)
             real = as_float(step, xp)
             t0, T0 = (alike(v, step if is_integer(v, xp) else real, xp) for v in (t0, T0))
+        if is_number(T0) and not is_integer(step, xp):
+            t0, T0 = float(t0), float(T0)
         left: Time = T0 - t0
         changed = less(t0, t)
         if self.decay_now:
@@ -176,7 +178,7 @@ def _phases(schedule: Any, T: Real, t: Real, xp: Namespace) -> tuple[Time, Time]
             "schedule must be a Schedule, or a Clamp or Replan of one, for decay_now; "
             f"got {shown(schedule)}"
         )
-    t0, T0 = (v if xp is math else 0 * t + alike(v, t, xp) for v in (schedule.t0, schedule.T0))
+    t0, T0 = (0 * t + (v if xp is math else alike(v, t, xp)) for v in (schedule.t0, schedule.T0))
     warmup, decay = _phases(schedule.schedule, T0, t, xp)
     if schedule.decay_now:
         return warmup, where(less(t0, decay), t0, decay, xp)

@@ -24,6 +24,7 @@ from rex_core.functions import (
     named,
 )
 from rex_core.names import check_names, nearest_name
+from rex_core.table import MAX_VALUES
 from rex_core.values import MAX_DEPTH, MAX_SIZE, TYPES, Value, name_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -177,6 +178,7 @@ def _check_size(data: Any) -> None:
     level, size = [data], 0
     for _ in range(2 * MAX_DEPTH + 2):  # A value and its list of values are two levels.
         inner = [item for content in level for item in _items(content)]
+        inner = [item for item in inner if not isinstance(item, int | float | str)]
         inner = [item for item in inner if _entries(item) is not None or _is_list(item)]
         size += len(inner)
         if size > _MAX_PARTS:
@@ -193,7 +195,11 @@ def _items(content: Any) -> list[Any]:
     entries = _entries(content)
     if entries is not None:
         return [*entries.values()]
-    return [*content] if _is_list(content) else []
+    if not _is_list(content):
+        return []
+    if len(content) > MAX_VALUES:
+        raise ValueError(f"data must have lists of at most {MAX_VALUES} items; got {len(content)}")
+    return [*content]
 
 
 def _entries(data: Any) -> dict[Any, Any] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 import numpy as np
 
 from rex_core.arrays import concrete, is_array, shown
+from rex_core.boundary import meant
 from rex_core.functions import Bound, bind
 from rex_core.median_filter import median_filter
 from rex_core.profiles import interpolate, linear
@@ -18,6 +19,7 @@ from rex_core.progress import BLOCK
 from rex_core.ranges import COUNT, POSITIVE, Range
 from rex_core.schedule import Schedule
 from rex_core.spec import checked_function
+from rex_core.values import Value
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -260,7 +262,7 @@ def refine(
         raise ValueError(
             f"gradient_norms must differ by factors of at most 1e150; got {least} to {most}"
         )
-    smooth = median_filter(norms, int(smoothing * T / 2)).astype(np.float64)
+    smooth = median_filter(norms, int(meant(smoothing) * T / 2)).astype(np.float64)
     weights = (smooth.min() / smooth) ** power
     rates = weights * np.append(np.cumsum(weights[:0:-1])[::-1], 0.0)
     places = np.linspace(0, T - 1, min(T, MAX_VALUES))
@@ -282,6 +284,8 @@ def _sums(
 ) -> tuple[float, float]:
     """S_0 and B of the bound, summed block by block from the last step to the first."""
     function = checked_function(name, schedule)
+    if isinstance(function, Value) and any(np.ndim(array) for array in function._arrays):
+        raise ValueError(f"{name} must have numbers and no arrays; got {shown(function)}")
     norms = None if gradient_norms is None else _norms(gradient_norms, T)
     total = squares = terms = 0.0
     for stop in range(T, 0, -BLOCK):

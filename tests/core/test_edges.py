@@ -1,6 +1,7 @@
 """Edges that a reader of the core has found: each case is one of a kind."""
 
 import warnings
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -216,6 +217,48 @@ def test_a_traced_warmup_and_decay_now():
     assert jax.jit(cooled)(10) == cooled(10) == 0.75
 
 
+KINDS = float, np.float64, jnp.float32, torch.tensor
+
+
+@pytest.mark.parametrize("number", KINDS)
+def test_decay_now_between_whole_numbers(number):
+    """A budget of 1.0 is one hour as well as one step."""
+    shares = Replan(Schedule(linear, hold_ratio=0.5), 0.125, 1.0, decay_now=True)
+    for t in (0.125, 0.126, 1.5):
+        assert float(shares(number(t), 2.0)) == pytest.approx((2 - t) / 1.875, rel=1e-6)
+    hours = Replan(Schedule(linear, hold_steps=4, warmup_steps=1), 2.5, 7.0, decay_now=True)
+    for plan in (hours, Replan(hours, 3.0, 9.0, decay_now=True)):
+        for t in (3.0, 6.125, 8.875):
+            assert float(plan(number(t), 9.0)) == pytest.approx((9 - t) / 6.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("number", KINDS)
+def test_a_phase_of_whole_steps_in_a_budget_of_floats(number):
+    """Milestones within a warmup of 1 lie between steps if t and T are floats."""
+    profile = bind(step, milestones=(0.5,))
+    for phase in ({"warmup_steps": 1}, {"warmup_ratio": 0.25}):
+        rise = Schedule(linear, warmup_profile=profile, **phase)
+        values = [float(rise(number(t), 4.0)) for t in (0.1, 0.375, 0.625, 1.0)]
+        assert values == pytest.approx([0.1, 0.1, 1.0, 1.0])
+    fall = Schedule(profile, decay_steps=1)
+    values = [float(fall(number(t), 4.0)) for t in (3.0, 3.375, 3.625, 4.0)]
+    assert values == pytest.approx([1.0, 1.0, 0.1, 0.1])
+
+
+def test_cycles_of_several_budgets():
+    """Each budget has the cycles of its own schedule, and no others."""
+    many = Restarts(Schedule(warmup_steps=np.array([2, 50])), 2)
+    one = [Restarts(Schedule(warmup_steps=w), 2)(5, T) for w, T in ((2, 10), (50, 200))]
+    np.testing.assert_array_equal(many(5, np.array([10, 200])), one)
+    with pytest.raises(ValueError, match=r"^warmup_steps must end before T, the budget or"):
+        many(5, np.array([10, 60]))
+
+
+def test_a_fraction_is_a_budget():
+    for schedule in (rex, Schedule(warmup_ratio=0.1), Restarts(Schedule(), 2), Replan(rex, 1, 9)):
+        assert schedule(Fraction(99, 2), Fraction(100)) == schedule(49.5, 100.0)
+
+
 def test_the_longest_table():
     assert interpolate(0, 2, values=[1.0] * 100_000) == 1
     with pytest.raises(ValueError, match="2 to 100000 known finite numbers"):
@@ -225,3 +268,5 @@ def test_the_longest_table():
 def test_the_size_of_data_is_bounded():
     with pytest.raises(ValueError, match="at most 40000 dictionaries and lists; got 4000"):
         from_dict({"type": "Join", "schedules": [{}] * 40_001, "milestones": [0.5]})
+    with pytest.raises(ValueError, match="data must have lists of at most 100000 items; got 10000"):
+        from_dict({"function": "interpolate", "params": {"values": [1.0] * 10**7}})

@@ -57,6 +57,14 @@ def test_what_a_schedule_refuses_is_its_own_error():
         best_peak(Schedule(linear, warmup_steps=5), 3)
 
 
+def test_a_schedule_of_arrays_is_many():
+    with pytest.raises(ValueError, match=r"^schedule must have numbers and no arrays; got bind"):
+        loss_bound(bind(rex, beta=np.linspace(0, 0.9, 5)), 5)
+    with pytest.raises(ValueError, match=r"^target\[0\] must have numbers and no arrays; got "):
+        transfer_peak(1, (rex, 5), (Schedule(rex, peak_value=np.ones(5)), 5))
+    assert loss_bound(bind(rex, beta=np.array(0.5)), 5) == loss_bound(rex, 5)
+
+
 def test_names_and_dictionaries_are_schedules_too():
     assert best_peak("rex", 100) == best_peak(rex, 100)
     spelled = {"profile": {"rex": {"beta": 0.9}}, "warmup_ratio": 0.1}
@@ -184,4 +192,4 @@ def test_results_that_no_float_holds():
     with pytest.raises(ValueError, match=r"^distance must give a best peak that is a finite float"):
         best_peak(constant, 2, distance=1e308, gradient_norms=[1e-3, 1e-3])
     with pytest.raises(ValueError, match=r"^peak must give a new peak that is a finite float"):
-        transfer_peak(1e308, (linear, 1), (Schedule(linear, peak_value=1e-3), 1))
+        transfer_peak(1e308, (linear, 1), (lambda t, T: 1e-3 + 0 * t, 1))
