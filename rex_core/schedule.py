@@ -236,6 +236,9 @@ class Schedule(Timed, kind=True):
 
     def _ends(self, T: int) -> tuple[int, int]:
         """Where warmup and hold end, for Python's integers. Remembered until T changes."""
+        budget, *ends = self._last
+        if budget == T:
+            return ends[0], ends[1]
         warmup = start = self._warmup.of(T)
         if self._start is not self._warmup:
             start = self._start.of(T)
