@@ -134,7 +134,7 @@ class Boundary:
     def of(self, T: int) -> int:
         """The first step on or after it, for Python's integers."""
         n, d = self.ratio  # type: ignore[misc]  # Numbers are known.
-        place: int = self.steps + -(-n * T // d)
+        place: int = self.steps + ceil_share(n, d, T, T, math)
         return place
 
     def at(self, T: Real, t: Real, xp: Namespace) -> Real:

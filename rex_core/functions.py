@@ -226,29 +226,21 @@ def _without_moments(function: Function, t: Time, T: Real) -> Any:
     return float(value) if value.__class__ is int else value
 
 
-def curve_of(profile: Function, sampling: Function = every_step) -> Curve:
-    """A profile, read by a sampling, as a function of checked numbers left and spent."""
-    door = door_of(profile)
+def curves_of(profile: Function, sampling: Function = every_step) -> tuple[Curve, NumberCurve]:
+    """A profile, read by a sampling, as functions of checked numbers left and spent.
+
+    The first takes numbers of any kind, the second Python's numbers.
+    """
+    door, function = door_of(profile), taking_moments(profile)
+    curve: Curve = partial(_called, function)
+    number: NumberCurve = partial(_called_number, function)
     if isinstance(door, ProfileDoor):
         params = door.ready(dict(profile.params)) if isinstance(profile, Bound) else {}
-        curve: Curve = partial(door.curve, **params) if params else door.curve
-    else:
-        curve = partial(_called, taking_moments(profile))
-    return curve if sampling is every_step else partial(_sampled, curve, _rule_of(sampling))
-
-
-def number_curve_of(profile: Function, sampling: Function = every_step) -> NumberCurve:
-    """The same for Python's integers."""
-    door = door_of(profile)
-    if isinstance(door, ProfileDoor) and not (isinstance(profile, Bound) and profile._arrays):
-        formula = door.number
-        params = door.ready(dict(profile.params)) if isinstance(profile, Bound) else {}
-        curve: NumberCurve = partial(formula, **params) if params else formula
-        if door.required and not params:
-            curve = partial(_called_number, profile)
-    else:
-        curve = partial(_called_number, profile)
-    return curve if sampling is every_step else partial(_sampled_number, curve, sampling)
+        curve = partial(door.curve, **params) if params else door.curve
+        known = not (isinstance(profile, Bound) and profile._arrays)
+        if known and (params or not door.required):
+            number = partial(door.number, **params) if params else door.number
+    return (curve, number) if sampling is every_step else _sampled(curve, number, sampling)
 
 
 def _called(function: Function, left: Time, spent: Time, T: Real, xp: Namespace) -> Any:
@@ -259,33 +251,26 @@ def _called_number(function: Function, left: int, spent: int, xp: Namespace) -> 
     return function(spent, left + spent)
 
 
-def _rule_of(sampling: Function) -> Function:
-    door = door_of(sampling)
-    if not isinstance(door, SamplingDoor):
-        return partial(_read, taking_moments(sampling))
-    params = door.ready(dict(sampling.params)) if isinstance(sampling, Bound) else {}
-    return partial(_ruled, partial(door.read, **params))
+def _sampled(curve: Curve, number: NumberCurve, sampling: Function) -> tuple[Curve, NumberCurve]:
+    """Curves at the moments that a sampling reads."""
+    door, function = door_of(sampling), taking_moments(sampling)
+    params = door.ready(dict(sampling.params)) if door and isinstance(sampling, Bound) else {}
 
+    def last_read(spent: Time, T: Real, xp: Namespace) -> Any:
+        if not isinstance(door, SamplingDoor):
+            return function(spent, T)
+        return door.read(last_step(spent, xp), T, xp, **params)
 
-def _ruled(rule: Function, spent: Time, T: Real, xp: Namespace) -> Any:
-    return rule(last_step(spent, xp), T, xp)
+    def sampled(left: Time, spent: Time, T: Real, xp: Namespace) -> Any:
+        read = last_read(spent, T, xp)
+        return curve(minus(T, read, xp), read, T, xp)
 
+    def sampled_number(left: int, spent: int, xp: Namespace) -> float:
+        T = left + spent
+        read = last_read(spent, T, xp)
+        return number(T - read, read, xp)
 
-def _read(function: Function, spent: Time, T: Real, xp: Namespace) -> Any:
-    return function(spent, T)
-
-
-def _sampled(curve: Curve, rule: Function, left: Time, spent: Time, T: Real, xp: Namespace) -> Any:
-    read = rule(spent, T, xp)
-    return curve(minus(T, read, xp), read, T, xp)
-
-
-def _sampled_number(
-    curve: NumberCurve, sampling: Function, left: int, spent: int, xp: Namespace
-) -> Any:
-    T = left + spent
-    read = sampling(spent, T)
-    return curve(T - read, read, xp)
+    return sampled, sampled_number
 
 
 def check_callable(name: str, function: Any) -> None:

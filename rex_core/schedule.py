@@ -27,10 +27,9 @@ from rex_core.functions import (
     Function,
     NumberCurve,
     Timed,
-    curve_of,
+    curves_of,
     door_of,
     is_continuous,
-    number_curve_of,
 )
 from rex_core.hints import check_settings, no_decay
 from rex_core.moment import Moment, as_float, clamp, last_step, less, minus, plus, where
@@ -198,6 +197,8 @@ class Schedule(Timed, kind=True):
         functions = self.profile, self.sampling, self.warmup_profile
         short = not self._arrays and all(isinstance(b.steps, int) for b in (warmup, start))
         own = all(isinstance(f, Value) or door_of(f) is not None for f in functions)
+        rise, rise_number = curves_of(self.warmup_profile)
+        fall, fall_number = curves_of(self.profile, self.sampling)
         self.__dict__.update(
             _warmup=warmup,
             _start=start,
@@ -206,10 +207,10 @@ class Schedule(Timed, kind=True):
             _last=(None, 0, 0),
             _continuous=short and all(map(is_continuous, functions)),
             _in_blocks=own and not self._arrays,
-            _rise_number=number_curve_of(self.warmup_profile),
-            _fall_number=number_curve_of(self.profile, self.sampling),
-            _rise=curve_of(self.warmup_profile),
-            _fall=curve_of(self.profile, self.sampling),
+            _rise=rise,
+            _rise_number=rise_number,
+            _fall=fall,
+            _fall_number=fall_number,
         )
 
     def _value(self, t: Any, T: Any) -> Any:
