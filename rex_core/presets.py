@@ -126,7 +126,7 @@ def falling_momentum(
 
     Measured on small networks, in runs of 10 to 640 updates, with μ of 0.9 and 0.95 and a searched
     peak: never worse than linear, cosine, REX or OneCycle beyond the 95 % interval; 16 to 19 % less
-    error than linear at T·(1 - μ) of 1 to 4, and about 3 % from 30 on. The best peak hardly
+    error than linear at T·(1 - μ) of 1 to 4, and about 2 % from 30 on. The best peak hardly
     changes with T.
 
     Limits: a μ of 0.5 to 0.8 gains little; a peak twice too high costs more than with linear;

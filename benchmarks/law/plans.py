@@ -103,6 +103,14 @@ PLANS: tuple[Plan, ...] = (
         for setting in ("digits", "moons")
     ),
     Plan(
+        "lowprecision-stochastic",
+        {"SGDM": {0.9: 0.04}},
+        (20, 80, 320),
+        peaks=7,
+        seeds={"coarse": 8, "fine": 60},
+        points=_FEW,
+    ),
+    Plan(
         "charlm_shakespeare",
         {"AdamW": {0.9: 0.002}},
         (20, 49),
