@@ -213,17 +213,17 @@ def compare(
     OTHER.csv has a column of steps and a column of values. A line says if the values fit better one
     step earlier or later.
     """
-    schedule = _only(schedules(files, given))
+    schedule = _only(schedules(files, given)).schedule
     POSITIVE.check("T", T)
     log, empty = read_log(other, columns)
     click.echo("\n".join(compared(schedule, T, log, empty)))
 
 
-def _only(found: Sequence[Named]) -> Any:
+def _only(found: Sequence[Named]) -> Named:
     if len(found) > 1:
         labels = "; ".join(each.label for each in found)
         raise ValueError(f"settings must make one schedule here; got {len(found)}: {labels}")
-    return found[0].schedule
+    return found[0]
 
 
 @rex.command(
@@ -263,13 +263,18 @@ def steps(**given: Any) -> None:
     ],
     examples=[
         "rex code --profile rex --beta 0.9 --peak 3e-4 --warmup-ratio 0.05 -T 10000 --for torch",
+        "rex code --preset falling_momentum --peak 0.1 -T 300 --for torch",
         "rex code --preset one_cycle --part momentum -T 10000 --for optax",
         "rex code schedule.toml --for json",
     ],
 )
 def code(files: tuple[str, ...], T: Any, target: str, **given: Any) -> None:
-    """Print the lines to paste into a program, or the JSON of a file."""
-    click.echo(snippet(_only(schedules(files, given)), T, target), nl=False)
+    """Print the lines to paste into a program, or the JSON of a file.
+
+    A pair without --part has the lines for rate and momentum.
+    """
+    found = _only(schedules(files, given, pairs=True))
+    click.echo(snippet(found._replace(T=T), target), nl=False)
 
 
 @rex.command(

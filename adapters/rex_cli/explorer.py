@@ -193,7 +193,7 @@ class _Page:
             self.say(str(error))
             return
         try:
-            lines = snippet(chosen.schedule, chosen.T, self.state["for"])
+            lines = snippet(chosen, self.state["for"])
         except ValueError as error:  # Frameworks count updates, and T may be hours.
             lines = str(error)
         positive = [[value if value > 0 else math.nan for value in y] for _, y in drawn]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rex_core import Pair, Restarts, Schedule, from_dict
+from rex_core import OneCycle, Pair, Product, Restarts, Schedule, from_dict
 from rex_core.adapting import FUNCTIONS, PRESETS, TYPES, checked_schedule, number
 
 Function = Callable[..., Any]
@@ -19,6 +19,15 @@ PAIRS = [
     for name, each in PRESETS.items()
     if issubclass(inspect.signature(each).return_annotation, Pair)
 ]
+MOMENTA = ["demon"]  # Presets whose values are a momentum and no rate.
+
+
+def averages(pair: Pair) -> bool:
+    """Whether a pair is for an optimizer that averages gradients, as Adam does.
+
+    For one that sums them, as SGD does, the rate of `falling_momentum` has a second factor.
+    """
+    return not isinstance(pair, OneCycle) and not isinstance(pair.lr, Product)
 
 
 class Setting(NamedTuple):
@@ -38,11 +47,21 @@ class Setting(NamedTuple):
 
 
 class Named(NamedTuple):
-    """A schedule, and its name in a legend or the head of a table."""
+    """A schedule, and its name in a legend or the head of a table.
+
+    Attributes:
+        label: The name.
+        schedule: A function of (t, T), or a `Pair` of rate and momentum.
+        T: The budget, or None.
+        part: What the values are: "lr", "momentum", or "pair".
+        averaged: Whether a momentum is for an optimizer that averages gradients.
+    """
 
     label: str
-    schedule: Function
+    schedule: Any
     T: Any
+    part: str = "lr"
+    averaged: bool = False
 
 
 def settings() -> list[Setting]:
@@ -160,7 +179,9 @@ _READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def schedules(files: Sequence[str], given: Mapping[str, Sequence[Any]]) -> list[Named]:
+def schedules(
+    files: Sequence[str], given: Mapping[str, Sequence[Any]], *, pairs: bool = False
+) -> list[Named]:
     """The schedules of files and settings.
 
     A setting that is given once holds for all schedules. A setting that is given several times
@@ -169,6 +190,7 @@ def schedules(files: Sequence[str], given: Mapping[str, Sequence[Any]]) -> list[
     Args:
         files: Names of files.
         given: The values of each given setting, and of "preset", "part" and "T".
+        pairs: Whether a pair without a "part" is accepted.
 
     Returns:
         Each schedule with its name: the file's, the preset's or the profile's, and the settings in
@@ -188,10 +210,11 @@ def schedules(files: Sequence[str], given: Mapping[str, Sequence[Any]]) -> list[
         for i in range(max(counts.values(), default=1))
     ]
     placed = [_place(row) for row in rows]
-    used = {name for row, part in zip(rows, placed, strict=True) for name in row.keys() - part.left}
+    used = {name for row, each in zip(rows, placed, strict=True) for name in row.keys() - each.left}
     return [
-        Named(_label(row, rows), _made(row, part, used - counts.keys()), row.get("T"))
-        for row, part in zip(rows, placed, strict=True)
+        Named(_label(row, rows), schedule, row.get("T"), part, averaged)
+        for row, place in zip(rows, placed, strict=True)
+        for schedule, part, averaged in [_made(row, place, used - counts.keys(), pairs)]
     ]
 
 
@@ -237,8 +260,13 @@ def _place(row: Mapping[str, Any]) -> _Placed:
     return _Placed(data, restarts, left)
 
 
-def _made(row: Mapping[str, Any], placed: _Placed, others: set[str]) -> Function:
-    """The schedule. A setting with no place in it, and none in others, is refused."""
+def _made(
+    row: Mapping[str, Any], placed: _Placed, others: set[str], pairs: bool
+) -> tuple[Any, str, bool]:
+    """The schedule, its part, and whether it is for an optimizer that averages gradients.
+
+    A setting with no place in it, and none in others, is refused.
+    """
     data = placed.data
     for name in sorted(placed.left - others):
         known = any(name in inspect.signature(each).parameters for each in FUNCTIONS.values())
@@ -250,13 +278,22 @@ def _made(row: Mapping[str, Any], placed: _Placed, others: set[str]) -> Function
         data = {"type": "Restarts", "schedule": data, **placed.restarts}
     made = from_dict(data)
     if isinstance(made, Pair):
-        if "part" not in row:
-            raise ValueError("part must be lr or momentum, for a pair of schedules; got none")
-        part: Function = getattr(made, row["part"])
-        return part
+        if "part" in row:
+            return getattr(made, row["part"]), row["part"], averages(made)
+        if pairs:
+            return made, "pair", averages(made)
+        raise ValueError("part must be lr or momentum, for a pair of schedules; got none")
     if "part" in row:
         raise ValueError(f"part must be left out, except for a pair; got {row['part']}")
-    return checked_schedule("schedule", made)
+    part = "momentum" if _is_momentum(data) else "lr"
+    return checked_schedule("schedule", made), part, False
+
+
+def _is_momentum(data: Any) -> bool:
+    """Whether a dictionary names a preset of a momentum, also within Restarts, Clamp or Replan."""
+    while isinstance(data, Mapping) and "schedule" in data:
+        data = data["schedule"]
+    return isinstance(data, Mapping) and data.get("preset") in MOMENTA
 
 
 def _arguments(data: Mapping[str, Any]) -> Mapping[str, inspect.Parameter]:

@@ -69,7 +69,7 @@ def named(state: State) -> list[Named]:
             read = _READERS.get(kinds.get(name, ""))
             given[name] = [read(value) if read and isinstance(value, str) else value]
         (each,) = schedules([], given)
-        made.append(Named(f"{len(made) + 1}: {each.label}", each.schedule, T))
+        made.append(each._replace(label=f"{len(made) + 1}: {each.label}", T=T))
     return made
 
 
@@ -85,7 +85,7 @@ def shown(state: State, found: list[Named]) -> list[Named]:
         drawn.append(each)
         if state["budgets"]:
             for part in (10, 100):
-                drawn.append(Named(f"{each.label}, T/{part}", each.schedule, each.T // part))
+                drawn.append(each._replace(label=f"{each.label}, T/{part}", T=each.T // part))
         if state["replan"] != "none":
             T1 = number(str(state["T1"]))
             POSITIVE.check("T1", T1)

@@ -1,4 +1,4 @@
-"""The lines of `rex code`, run as a reader would who pastes them, and the rates that come out."""
+"""The lines of `rex code`, run as a reader would who pastes them, and the values that come out."""
 
 import json
 import shlex
@@ -19,6 +19,40 @@ RATE = Schedule(
     bind("rex", beta=0.9), peak_value=3e-4, end_value=1e-5, init_value=1e-6, warmup_ratio=0.25
 )
 RATES = [RATE(t, T) for t in range(T)]
+
+# Flags, the rate or None for a rate of one's own, the momentum, and whether gradients are averaged.
+MOMENTA = [
+    ("--preset falling_momentum --peak 0.1", *rc.falling_momentum(0.1), False),
+    (
+        "--preset falling_momentum --peak 0.01 --averaged true --warmup-ratio 0.25",
+        *rc.falling_momentum(0.01, averaged=True, warmup_ratio=0.25),
+        True,
+    ),
+    ("--preset one_cycle --peak 0.1", *rc.one_cycle(0.1), False),
+    ("--preset one_cycle --part momentum", None, rc.one_cycle().momentum, False),
+    (
+        "--preset falling_momentum --averaged true --part momentum",
+        None,
+        rc.falling_momentum(averaged=True).momentum,
+        True,
+    ),
+    ("--preset demon --cycles 2", None, Restarts(rc.demon(), 2), False),
+]
+OWN = 0.03  # The reader's rate beside a momentum.
+with_momentum = pytest.mark.parametrize(
+    ("flags", "rate", "momentum", "averaged"), MOMENTA, ids=[flags for flags, *_ in MOMENTA]
+)
+
+
+def planned(rate, momentum):
+    """The rate and the momentum of each update."""
+    return [(rate(t, T) if rate else OWN, momentum(t, T)) for t in range(T)]
+
+
+def in_group(optimizer):
+    """The rate and the momentum in an optimizer of PyTorch."""
+    (group,) = optimizer.param_groups
+    return group["lr"], group["betas"][0] if "betas" in group else group["momentum"]
 
 
 def lines(target, flags=FLAGS, budget=T):
@@ -52,6 +86,87 @@ def test_torch():
     assert rates == pytest.approx(RATES, abs=1e-7)  # What is added to 1 in float32.
 
 
+@with_momentum
+def test_torch_with_a_momentum(flags, rate, momentum, averaged):
+    torch = pytest.importorskip("torch")
+    weight = torch.nn.Parameter(torch.ones(3))
+    model = torch.nn.ParameterList([weight])
+    kind = torch.optim.AdamW if averaged else torch.optim.SGD
+    namespace = {"model": model, "optimizer": kind([weight], lr=OWN)}
+    once, each_update = lines("torch", flags).split("# Once an update, after optimizer.step():")
+    exec(once, namespace)
+    optimizer = namespace["optimizer"]
+    assert type(optimizer) is kind
+    seen = []
+    for _ in range(T):
+        seen.append(in_group(optimizer))
+        weight.grad = torch.ones(3)
+        optimizer.step()
+        exec(each_update, namespace)
+    assert seen == planned(rate, momentum)
+    assert float(weight.detach()[0]) < 1
+
+
+def test_torch_sets_the_first_of_the_betas_for_demon():
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(3))], lr=OWN, betas=(0.5, 0.9))
+    once, _ = lines("torch", "--preset demon").split("# Once an update")
+    exec(once, {"optimizer": optimizer})
+    assert in_group(optimizer) == (OWN, rc.demon(0.9)(0, T))
+
+
+@with_momentum
+def test_optax_with_a_momentum(flags, rate, momentum, averaged):
+    optax = pytest.importorskip("optax")
+    jnp = pytest.importorskip("jax.numpy")
+    namespace = {"learning_rate": OWN}
+    exec(lines("optax", flags), namespace)
+    optimizer, params = namespace["optimizer"], jnp.ones(3)
+    state = optimizer.init(params)
+    seen = []
+    for _ in range(T):
+        update, state = optimizer.update(jnp.ones(3), state, params)
+        params = optax.apply_updates(params, update)
+        values = state.hyperparams
+        seen.append((values["learning_rate"], values["b1" if averaged else "momentum"]))
+    for each, column in zip(seen, planned(rate, momentum), strict=True):
+        assert each == pytest.approx(column, rel=1e-6)
+    assert float(params[0]) < 1
+
+
+@with_momentum
+def test_keras_has_no_momentum(flags, rate, momentum, averaged):
+    arguments = ["code", *shlex.split(flags), "-T", str(T), "--for", "keras"]
+    done = CliRunner().invoke(rex, arguments, prog_name="rex")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        "rex: for must be one of torch, optax, transformers, lightning, json where there is a "
+        "momentum, which keras cannot schedule; got keras\n"
+    )
+
+
+def test_a_momentum_leaves_no_range():
+    arguments = shlex.split("code --preset one_cycle --max-momentum 1.5 -T 100 --for torch")
+    done = CliRunner().invoke(rex, arguments, prog_name="rex")
+    assert "each value of pair.momentum must be in [0, 1)" in done.stderr
+
+
+@pytest.mark.parametrize("flags", [flags for flags, rate, *_ in MOMENTA if rate])
+def test_the_json_of_a_pair_has_the_same_lines(flags, tmp_path):
+    path = tmp_path / "pair.json"
+    path.write_text(lines("json", flags))
+    for target in ("torch", "optax", "json"):
+        assert lines(target, str(path)) == lines(target, flags)
+
+
+def test_a_file_that_names_demon_has_a_momentum(tmp_path):
+    path = tmp_path / "demon.json"
+    demon = {"preset": "demon"}
+    for value in (demon, {"type": "Clamp", "schedule": demon, "most": 0.8}):
+        path.write_text(json.dumps(value))
+        assert "momentum=schedule" in lines("torch", str(path))
+
+
 def test_optax():
     optax = pytest.importorskip("optax")
     jnp = pytest.importorskip("jax.numpy")
@@ -83,7 +198,8 @@ def test_keras():
     assert float(variable[0]) < 1
 
 
-def test_transformers(tmp_path):
+def trained_by_transformers(flags, folder):
+    """The rate and the momentum of each update."""
     transformers = pytest.importorskip("transformers")
     torch = pytest.importorskip("torch")
 
@@ -99,10 +215,10 @@ def test_transformers(tmp_path):
 
     class Rates(transformers.TrainerCallback):
         def on_pre_optimizer_step(self, args, state, control, optimizer, **others):
-            seen.append(optimizer.param_groups[0]["lr"])
+            seen.append(in_group(optimizer))
 
     arguments = transformers.TrainingArguments(
-        str(tmp_path),
+        str(folder),
         num_train_epochs=3,
         per_device_train_batch_size=4,
         save_strategy="no",
@@ -112,23 +228,39 @@ def test_transformers(tmp_path):
     )
     dataset = [{"x": torch.rand(2), "y": torch.rand(1)} for _ in range(16)]
     namespace = {"model": Line(), "args": arguments, "train_dataset": dataset}
-    exec(lines("transformers"), namespace)
+    namespace["learning_rate"] = OWN
+    exec(lines("transformers", flags), namespace)
     trainer = namespace["trainer"]
     trainer.add_callback(Rates)
     trainer.train()
     assert trainer.state.global_step == T
-    assert seen == pytest.approx(RATES, rel=1e-15)
+    return seen
 
 
-# Lightning 2.6 asks torch in a way that torch 2.13 deprecates.
-@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
-# It advises more workers where the machine has more cores.
-@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
-def test_lightning():
+def test_transformers(tmp_path):
+    rates = [rate for rate, _ in trained_by_transformers(FLAGS, tmp_path)]
+    assert rates == pytest.approx(RATES, rel=1e-15)
+
+
+@with_momentum
+def test_transformers_with_a_momentum(flags, rate, momentum, averaged, tmp_path):
+    assert trained_by_transformers(flags, tmp_path) == planned(rate, momentum)
+
+
+LIGHTNING_WARNS = [
+    # Lightning 2.6 asks torch in a way that torch 2.13 deprecates.
+    "ignore:`isinstance.treespec, LeafSpec.` is deprecated",
+    # It advises more workers where the machine has more cores.
+    "ignore:The 'train_dataloader' does not have many workers",
+]
+
+
+def trained_by_lightning(flags):
+    """The rate and the momentum of each update."""
     lightning = pytest.importorskip("lightning")
     torch = pytest.importorskip("torch")
-    namespace = {}
-    exec(lines("lightning"), namespace)
+    namespace = {"learning_rate": OWN}
+    exec(lines("lightning", flags), namespace)
     seen = []
 
     class Line(lightning.LightningModule):
@@ -142,7 +274,7 @@ def test_lightning():
             return (self.layer(batch) ** 2).mean()
 
         def on_before_optimizer_step(self, optimizer):
-            seen.append(optimizer.param_groups[0]["lr"])
+            seen.append(in_group(optimizer))
 
     trainer = lightning.Trainer(
         max_epochs=3,
@@ -153,7 +285,19 @@ def test_lightning():
         enable_model_summary=False,
     )
     trainer.fit(Line(), torch.utils.data.DataLoader(torch.rand(16, 2), batch_size=4))
-    assert seen == pytest.approx(RATES, rel=1e-15)
+    return seen
+
+
+@pytest.mark.filterwarnings(*LIGHTNING_WARNS)
+def test_lightning():
+    rates = [rate for rate, _ in trained_by_lightning(FLAGS)]
+    assert rates == pytest.approx(RATES, rel=1e-15)
+
+
+@pytest.mark.filterwarnings(*LIGHTNING_WARNS)
+@with_momentum
+def test_lightning_with_a_momentum(flags, rate, momentum, averaged):
+    assert trained_by_lightning(flags) == planned(rate, momentum)
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,7 @@ def test_a_preset_shows_its_own_fields(reader):
     reader.page.get_by_label("preset").select_option("one_cycle")
     reader.page.get_by_label("part").select_option("momentum")
     reader.page.wait_for_selector("text=peak_value=0.85")
+    assert "total_steps=10000, momentum=schedule)" in reader.model("code", "text")
     assert reader.curves() == {
         "1: one_cycle": [
             one_cycle(0.1).momentum(t, 10_000)
