@@ -169,11 +169,19 @@ def named(name: str, function: str) -> Function:
         )
     known = FUNCTIONS.get(short)
     if known is None or (short != function and not known.__module__.startswith("rex_core.")):
+        fitting = [each for each, value in FUNCTIONS.items() if not _is_other_kind(name, value)]
         raise ValueError(
-            f"{name} must be one of {', '.join(FUNCTIONS)}, or registered before it is read"
-            f"{nearest_name(function, FUNCTIONS)}; got {shown(function)}"
+            f"{name} must be one of {', '.join(fitting)}, or registered with rex_core.register"
+            f"{nearest_name(function, fitting)}; got {shown(function)}"
         )
     return known
+
+
+def _is_other_kind(name: str, function: Function) -> bool:
+    """Whether a function is a profile where a sampling is wanted, or the other way round."""
+    if name in ("function", "data"):  # Of `bind` and `from_dict`, which take both.
+        return False
+    return is_profile(function) if name == "sampling" else is_sampling(function)
 
 
 def door_of(function: Any) -> Door | None:

@@ -268,7 +268,7 @@ def _field(name: str, content: Any) -> Any:
 
 def _look_up(key: str, name: Any, known: Mapping[str, Any]) -> Any:
     if not isinstance(name, str) or name not in known:
-        others = ", or registered before it is read" if known is FUNCTIONS else ""
+        others = ", or registered with rex_core.register" if known is FUNCTIONS else ""
         raise ValueError(
             f"{key} must be one of {', '.join(known)}{others}{nearest_name(name, known)}; "
             f"got {shown(name)}"
