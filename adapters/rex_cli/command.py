@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from rex_cli import pictures
-from rex_cli.flags import NUMBER, NUMBERS, SCHEDULE, Group, Option, budget, flag, once
+from rex_cli.flags import NUMBER, NUMBERS, SCHEDULE, Group, Option, budget, once
 from rex_cli.logs import compared, read_log
-from rex_cli.settings import Named, described, schedules
+from rex_cli.settings import Named, described, flag, schedules
 from rex_cli.snippets import TARGETS, snippet
 from rex_core import __version__, at, total_steps
 from rex_core.adapting import POSITIVE
@@ -273,6 +273,8 @@ def code(files: tuple[str, ...], T: Any, target: str, **given: Any) -> None:
 
     A pair without --part has the lines for rate and momentum.
     """
+    if T is None and target != "json":
+        raise ValueError(f"-T must be given with --for {target}, the budget in updates; got none")
     found = _only(schedules(files, given, pairs=True))
     click.echo(snippet(found._replace(T=T), target), nl=False)
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from rex_cli.settings import PAIRS, function, numbers, settings, truth
+from rex_cli.settings import PAIRS, flag, function, numbers, settings, truth
 from rex_core.adapting import FUNCTIONS, PRESETS, PROFILES, number
 
 _SHORT = {"peak_value": ["--peak"], "end_value": ["--end"], "init_value": ["--init"]}
@@ -114,11 +114,6 @@ class Group(_Examples, click.Group):
             text = str(error)
         click.echo(f"rex: {' '.join(text.split())}", err=True)
         sys.exit(2)
-
-
-def flag(name: str) -> str:
-    """The flag of a setting: warmup_ratio is --warmup-ratio."""
-    return f"--{name.replace('_', '-')}"
 
 
 def _schedule_params() -> list[click.Parameter]:

@@ -2,9 +2,9 @@
 
 import csv
 import math
-from pathlib import Path
 from typing import Any
 
+from rex_cli.settings import text_of
 from rex_core.adapting import Function
 
 Log = list[tuple[Any, float]]
@@ -20,8 +20,8 @@ def read_log(path: str, columns: tuple[str, str] | None) -> tuple[Log, int]:
     Raises:
         ValueError: There are no such columns, a cell is no finite number, or there is no value.
     """
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        rows = [(place, row) for place, row in enumerate(csv.reader(file), 1) if row]
+    lines = csv.reader(text_of(path).splitlines())
+    rows = [(place, row) for place, row in enumerate(lines, 1) if row]
     names = rows[0][1] if rows else []
     headed = any(_number(name) is None for name in names)
     if columns is not None and not (headed and {*columns} <= {*names}):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rex_core import OneCycle, Pair, Product, Restarts, Schedule, from_dict
-from rex_core.adapting import FUNCTIONS, PRESETS, TYPES, checked_schedule, number
+from rex_core.adapting import FUNCTIONS, PRESETS, PROFILES, TYPES, checked_schedule, number
 
 Function = Callable[..., Any]
 
@@ -62,6 +62,11 @@ class Named(NamedTuple):
     T: Any
     part: str = "lr"
     averaged: bool = False
+
+
+def flag(name: str) -> str:
+    """The flag of a setting: warmup_ratio is --warmup-ratio."""
+    return f"--{name.replace('_', '-')}"
 
 
 def settings() -> list[Setting]:
@@ -134,6 +139,14 @@ def function(text: str) -> Any:
         raise ValueError(f"a function must be a name or JSON ({error}); got {text!r}") from None
 
 
+def text_of(path: str) -> str:
+    """The text of a file, or of the standard input for "-"."""
+    try:
+        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be text in UTF-8; got {error}") from None
+
+
 def read(path: str) -> Any:
     """The content of a file of JSON, TOML or YAML. "-" is JSON from the standard input."""
     suffix = Path(path).suffix.lower()
@@ -142,7 +155,7 @@ def read(path: str) -> Any:
             f"the file of a schedule must end in {', '.join(_READERS)}, or be - for JSON from "
             f"standard input; got {path}"
         )
-    content = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+    content = text_of(path)
     try:
         return _READERS.get(suffix, json.loads)(content)
     except (ValueError, RecursionError) as error:
@@ -274,6 +287,8 @@ def _made(
             data["profile"] = _bound(data, "profile", name, row[name])
         else:
             data[name] = row[name]
+    if isinstance(data, Mapping):
+        _check_bound(data)
     if placed.restarts:
         data = {"type": "Restarts", "schedule": data, **placed.restarts}
     made = from_dict(data)
@@ -326,6 +341,19 @@ def _parameters(data: Mapping[str, Any], field: str) -> Mapping[str, inspect.Par
 def _bound(data: Mapping[str, Any], field: str, name: str, value: Any) -> dict[str, Any]:
     function, params = _function(data, field)
     return {function: params | {name: value}}
+
+
+def _check_bound(data: Mapping[str, Any]) -> None:
+    """Refuse a function without the parameters that it needs, by their flags."""
+    for field in _arguments(data):
+        function, given = _function(data, field)
+        if (FUNCTIONS.get(function) in PROFILES) == (field == "sampling"):
+            continue  # The library says that it is of the other kind.
+        for name, each in _parameters(data, field).items():
+            if each.kind is each.KEYWORD_ONLY and each.default is each.empty and name not in given:
+                raise ValueError(
+                    f"{field} must be bound to a value of {name}, with {flag(name)}; got {function}"
+                )
 
 
 def _label(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -285,6 +285,10 @@ REFUSED = [
     ("values -T 10 --preset demon --delay 0.1", "delay must be a parameter of demon"),
     ("values -T 10 --delay 0.1", "delay must be a parameter of Schedule"),
     ("values -T 10 --profile geometric", "profile must be bound to a value of ratio"),
+    ("values -T 10 --sampling every", "sampling must be bound to a value of steps, with --steps; "),
+    ("values -T 10 --profile inverse_sqrt", "value of timescale, with --timescale; got inverse"),
+    ("values -T 10 --warmup-profile interpolate", "warmup_profile must be bound to a value of v"),
+    ("values every.json -T 10", "sampling must be bound to a value of fraction, with --fraction"),
     ("values -T 10 --profile {", "a function must be a name or JSON"),
     ("values -T 10 --period-mult 2", "cycles must be given"),
     ("values -T 10 --warmup-steps 20", "warmup_steps must end before T"),
@@ -312,6 +316,8 @@ REFUSED = [
     ("values -T 10 broken.toml", "broken.toml must hold a schedule"),
     ("values -T 10 broken.yaml", "broken.yaml must hold a schedule"),
     ("values -T 10 deep.json", "deep.json must hold a schedule"),
+    ("values -T 10 latin.toml", "latin.toml must be text in UTF-8; got 'utf-8' codec"),
+    ("compare latin.csv -T 10", "latin.csv must be text in UTF-8; got 'utf-8' codec"),
     ("values -T 10 odd.json --beta 0.1", "must be"),
     ("values -T 10 restarts.json", "cycles must be given in a Restarts"),
     ("compare none.csv -T 10", "No such file or directory: none.csv"),
@@ -325,7 +331,8 @@ REFUSED = [
     ("compare three.csv --columns step lr --beta 0 --beta 0.5 -T 10", "one schedule here; got 2"),
     ("steps", "epochs, samples or tokens must be given"),
     ("steps --epochs 3 --dataset-size 100", "batch_size must be given with epochs"),
-    ("code --for optax", "total_steps must be an integer in [1, 2147483647]; got None"),
+    ("code --for optax", "-T must be given with --for optax, the budget in updates; got none"),
+    ("code --for optax -T 0", "total_steps must be an integer in [1, 2147483647]; got 0"),
     ("code --for optax -T 1.5", "total_steps must be an integer"),
     ("code --for optax -T 10 --peak -1", "each value of schedule must be"),
     ("code --for tensorflow -T 10", "'tensorflow' is not one of 'torch'"),
@@ -348,16 +355,41 @@ def folder(tmp_path, monkeypatch):
         "deep.json": "[" * 100_000,
         "odd.json": '{"profile": {"function": [], "params": 3}}',
         "restarts.json": '{"type": "Restarts", "schedule": "rex"}',
+        "every.json": '{"sampling": "every_fraction"}',
         "three.csv": "step,lr,loss\n0,0.1,nan\n",
         "empty.csv": "",
     }.items():
         (tmp_path / name).write_text(content)
+    (tmp_path / "latin.toml").write_bytes('profile = "linéar"'.encode("latin-1"))
+    (tmp_path / "latin.csv").write_bytes("Schritt,Größe\n0,0.1\n".encode("latin-1"))
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(("line", "message"), REFUSED, ids=[line for line, _ in REFUSED])
 def test_bad_input_is_one_line_and_2(line, message, folder):
     assert message in refused(*shlex.split(line))
+
+
+@pytest.mark.parametrize(
+    ("field", "more", "wanted"),
+    [
+        ("--profile", "", "rex_core.profiles"),
+        ("--profile", "--beta 0.5", "rex_core.profiles"),
+        ("--warmup-profile", "", "rex_core.profiles"),
+        ("--sampling", "", "rex_core.sampling"),
+    ],
+)
+def test_an_unknown_name_gets_the_names_of_its_kind(field, more, wanted):
+    message = refused("values", "-T", "10", field, "exx", *more.split())
+    names, _ = re.fullmatch(r".* must be one of (.*), or registered .*got '(.*)'", message).groups()
+    own = {name for name in names.split(", ") if name in OWN}
+    assert own == {name for name, each in OWN.items() if each.__module__ == wanted}
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "schedule.toml"
+    path.write_text(FILES["c.toml"], encoding="utf-8-sig")
+    assert table(str(path), *BUDGET)["value"] == curve(PERSON)
 
 
 def test_without_a_command_there_is_help():
