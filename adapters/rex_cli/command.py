@@ -197,7 +197,7 @@ def _place(T: Any, place: Any) -> Any:
             nargs=2,
             heading="The other values",
             metavar="STEP VALUE",
-            help="The names of the two columns; by default the only two",
+            help="The names of the two columns, where there are more than two",
         ),
     ],
     examples=[
@@ -210,8 +210,8 @@ def compare(
 ) -> None:
     """Print the largest difference of a schedule from a logged run.
 
-    OTHER.csv has a column of steps and a column of values. A line says if the values fit better one
-    step earlier or later.
+    OTHER.csv has a column of steps and a column of values; - is the standard input. A line says if
+    rows are outside of the budget, and another if the values fit better one step earlier or later.
     """
     schedule = _only(schedules(files, given)).schedule
     POSITIVE.check("T", T)

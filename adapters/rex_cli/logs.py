@@ -2,6 +2,7 @@
 
 import csv
 import math
+from io import StringIO
 from typing import Any
 
 from rex_cli.settings import text_of
@@ -9,20 +10,31 @@ from rex_core.adapting import Function
 
 Log = list[tuple[Any, float]]
 
+_STEPS = {"step", "steps", "t", "iteration", "iter", "global_step", "update"}
+_VALUES = {"lr", "learning_rate", "rate", "value"}
+
 
 def read_log(path: str, columns: tuple[str, str] | None) -> tuple[Log, int]:
     """The pairs (t, value) of a CSV file, and the number of rows that have no value.
 
     Args:
-        path: The file. A first row that is not all numbers has the names.
-        columns: The names of the columns of t and of the value; by default the only two.
+        path: The file, or "-" for the standard input. Commas, semicolons or tabs separate its
+            columns. A line that begins with # is a comment. A first row that is not all numbers has
+            the names.
+        columns: The names of the columns of t and of the value; by default the only two, by their
+            names where these are known, and otherwise t first.
 
     Raises:
         ValueError: There are no such columns, a cell is no finite number, or there is no value.
     """
-    lines = csv.reader(text_of(path).splitlines())
-    rows = [(place, row) for place, row in enumerate(lines, 1) if row]
-    names = rows[0][1] if rows else []
+    text = text_of(path)
+    head = next((line for line in StringIO(text) if line.strip() and line[0] != "#"), "")
+    reader = csv.reader(StringIO(text), delimiter=max("\t;,", key=head.count))
+    try:
+        rows = [(reader.line_num, row) for row in reader if row and not row[0].startswith("#")]
+    except csv.Error as error:
+        raise ValueError(f"{path} must be a CSV file; got {error}") from None
+    names = [name.strip() for name in rows[0][1]] if rows else []
     headed = any(_number(name) is None for name in names)
     if columns is not None and not (headed and {*columns} <= {*names}):
         raise ValueError(
@@ -31,9 +43,10 @@ def read_log(path: str, columns: tuple[str, str] | None) -> tuple[Log, int]:
         )
     if columns is None and len(names) != 2:
         raise ValueError(
-            f"columns must be given where {path} has not two of them; got {', '.join(names)}"
+            f"columns must be given where {path} has not two of them, with commas, semicolons or "
+            f"tabs between them; got {', '.join(names)}"
         )
-    first, second = (0, 1) if columns is None else (names.index(name) for name in columns)
+    first, second = _order(names) if columns is None else map(names.index, columns)
     pairs, empty = [], 0
     for place, row in rows[1:] if headed else rows:
         cells = [row[i].strip() if i < len(row) else "" for i in (first, second)]
@@ -49,6 +62,15 @@ def read_log(path: str, columns: tuple[str, str] | None) -> tuple[Log, int]:
     if not pairs:
         raise ValueError(f"{path} must have rows with values; got {empty} rows without")
     return pairs, empty
+
+
+def _order(names: list[str]) -> tuple[int, int]:
+    """The places of t and of the value among two columns."""
+    first, second = (name.lower().rpartition("/")[2].strip("_") for name in names)
+    swapped = (second in _STEPS and first not in _STEPS) or (
+        first in _VALUES and second not in _VALUES
+    )
+    return (1, 0) if swapped else (0, 1)
 
 
 def _number(text: str) -> float | None:
@@ -76,6 +98,9 @@ def compared(schedule: Function, T: Any, log: Log, empty: int = 0) -> list[str]:
         f"schedule    {here}",
         f"log         {there}",
     ]
+    outside = sum(not 0 <= each <= T for each in steps)
+    if outside:
+        lines.insert(1, f"outside     {outside} of the rows, with t below 0 or above T = {T}")
     if empty:
         lines[0] += f"; {empty} more without a value"
     shifted = {shift: _largest(schedule, T, log, shift)[0] for shift in (1, -1)}

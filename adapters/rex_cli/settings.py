@@ -142,9 +142,10 @@ def function(text: str) -> Any:
 def text_of(path: str) -> str:
     """The text of a file, or of the standard input for "-"."""
     try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be text in UTF-8; got {error}") from None
+    return text.removeprefix("\ufeff")  # Excel's byte order mark.
 
 
 def read(path: str) -> Any:

@@ -328,6 +328,9 @@ REFUSED = [
         "row 2 of three.csv must have two finite numbers",
     ),
     ("compare empty.csv -T 10", "columns must be given"),
+    ("compare spaces.csv -T 10", "not two of them, with commas, semicolons or tabs between them; "),
+    ("compare german.csv -T 10", "row 2 of german.csv must have two finite numbers; got 0, 0,1"),
+    ("compare long.csv -T 10", "long.csv must be a CSV file; got field larger than"),
     ("compare three.csv --columns step lr --beta 0 --beta 0.5 -T 10", "one schedule here; got 2"),
     ("steps", "epochs, samples or tokens must be given"),
     ("steps --epochs 3 --dataset-size 100", "batch_size must be given with epochs"),
@@ -358,6 +361,9 @@ def folder(tmp_path, monkeypatch):
         "every.json": '{"sampling": "every_fraction"}',
         "three.csv": "step,lr,loss\n0,0.1,nan\n",
         "empty.csv": "",
+        "spaces.csv": "step lr\n0 0.1\n",
+        "german.csv": "step;lr\n0;0,1\n",
+        "long.csv": "step,lr\n0," + 200_000 * "1",
     }.items():
         (tmp_path / name).write_text(content)
     (tmp_path / "latin.toml").write_bytes('profile = "linéar"'.encode("latin-1"))
@@ -544,6 +550,43 @@ def test_compare_sees_a_log_that_counts_from_another_step(shift, said, tmp_path)
     flags = shlex.split("--profile cosine --peak 3e-4 --warmup-ratio 0.05 -T 1000")
     *_, last = run("compare", written(tmp_path / "log.csv", rows), *flags).splitlines()
     assert last == f"The log fits better at t {said}, where the largest difference is 0.0."
+
+
+LOGS = {
+    "a byte order mark": "\ufeffstep,lr\n0,0.1\n1,0.08\n",
+    "commas": "step,lr\n0,0.1\n1,0.08\n",
+    "semicolons": "step;lr\n0;0.1\n1;0.08\n",
+    "tabs": "step\tlr\n0\t0.1\n1\t0.08\n",
+    "tabs without names": "0\t0.1\n1\t0.08\n",
+    "a comment": "# run.csv\nstep,lr\n0,0.1\n# resumed\n1,0.08\n",
+    "a comment before numbers": "# step,lr\n0,0.1\n1,0.08\n",
+    "the rate first": "lr,step\n0.1,0\n0.08,1\n",
+    "the value first": "Value,Wall time\n0.1,0\n0.08,1\n",
+    "paths": "train/learning_rate;train/global_step\n0.1;0\n0.08;1\n",
+    "spaces": " lr , _step \n0.1, 0\n0.08, 1\n",
+    "unknown names": "here,there\n0,0.1\n1,0.08\n",
+    "a line break in a cell": '"step","the\n#lr"\n0,0.1\n1,0.08\n',
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_compare_reads_the_logs_that_people_have(name, tmp_path):
+    expected = ["rows        2, t from 0 to 1", "difference  0.0, the largest, at t = 0"]
+    flags = shlex.split("--profile linear --peak 0.1 -T 5")
+    there = LOGS[name].replace("0.08", repr(Schedule("linear", peak_value=0.1)(1, 5)))
+    (tmp_path / "log.csv").write_text(there)
+    assert run("compare", str(tmp_path / "log.csv"), *flags).splitlines()[:2] == expected
+    assert run("compare", "-", *flags, text=there).splitlines()[:2] == expected
+
+
+def test_compare_counts_the_rows_outside_of_the_budget(tmp_path):
+    rows = [(t, PERSON(t, 1000)) for t in range(-2, 1001)]
+    flags = shlex.split("--profile cosine --peak 3e-4 --warmup-ratio 0.05")
+    path = written(tmp_path / "log.csv", rows, ["step", "lr"])
+    lines = run("compare", path, *flags, "-T", "100").splitlines()
+    assert lines[1] == "outside     902 of the rows, with t below 0 or above T = 100"
+    lines = run("compare", written(tmp_path / "log.csv", rows[2:]), *flags, "-T", "1000")
+    assert "outside" not in lines
 
 
 def test_compare_with_what_pytorch_has_logged(tmp_path):
