@@ -10,7 +10,7 @@ from rex_cli.pictures import points
 from rex_cli.settings import Named, numbers, schedules, settings, truth
 from rex_cli.snippets import TARGETS
 from rex_core import Replan
-from rex_core.adapting import POSITIVE, number
+from rex_core.adapting import LARGEST_STEP, POSITIVE, number
 from rex_core.theory import best_peak, loss_bound
 
 State = dict[str, Any]
@@ -25,8 +25,8 @@ FIRST: State = {
     "for": "torch",
 }
 REPLANS = "none", "replan", "cooldown"
-# Up to this T, rates are added up and the bound is computed.
-_COUNTED = 1_000_000
+_BOUNDED = 1_000_000  # Up to this T the bound is computed.
+_ADDED = 100_000  # So many values are added up.
 _READERS = {"number": number, "numbers": numbers, "truth": truth}
 
 
@@ -91,32 +91,39 @@ def shown(state: State, found: list[Named]) -> list[Named]:
             POSITIVE.check("T1", T1)
             t0 = each.T * state["t0"]
             t0 = int(t0) if isinstance(each.T, int) else t0
+            if t0 >= T1:
+                raise ValueError(f"T1 must be above t0 = {t0}; got {T1}")
             planned = Replan(each.schedule, t0, each.T, decay_now=state["replan"] == "cooldown")
             drawn.append(Named(f"{each.label}, {state['replan']} at {t0}", planned, T1))
     return drawn
 
 
 def theory(found: list[Named]) -> str:
-    """The best peaks and bounds of schedules in convex theory, divided by the first one's."""
-    if not isinstance(found[0].T, int) or found[0].T > _COUNTED:
+    """The best peaks and bounds of rates in convex theory, divided by the first one's."""
+    rates = [(i, each) for i, each in enumerate(found, 1) if each.part == "lr"]
+    if not rates or not isinstance(found[0].T, int) or found[0].T > _BOUNDED:
         return ""
     results = []
-    for each in found:
+    for i, each in rates:
         largest = max(points(each.schedule, each.T)[1])
         peak = largest * best_peak(each.schedule, each.T)
-        results.append((peak, loss_bound(each.schedule, each.T)))
+        results.append((i, peak, loss_bound(each.schedule, each.T)))
+    first, first_peak, first_bound = results[0]
     lines = [
-        f"{i}: best peak {peak / results[0][0]:.3g}, bound {bound / results[0][1]:.4g}"
-        for i, (peak, bound) in enumerate(results, 1)
+        f"{i}: best peak {peak / first_peak:.3g}, bound {bound / first_bound:.4g}"
+        for i, peak, bound in results
     ]
-    return "\n".join(["Convex theory, over the first:", *lines])
+    return "\n".join(
+        [f"Best peak and bound, relative to schedule {first}, by convex theory", *lines]
+    )
 
 
 def added(each: Named, steps: list[float]) -> list[float]:
-    """The sum of the values before each of some steps."""
-    if not isinstance(each.T, int) or each.T > _COUNTED:
+    """The sum of the values before each of some steps; of a long budget from some of its values."""
+    if not isinstance(each.T, int) or each.T > LARGEST_STEP:
         return [math.nan] * len(steps)
-    values = [each.schedule(t, each.T) for t in range(each.T)]
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    found: list[float] = sums[[int(t) for t in steps]].tolist()
+    count = min(each.T, _ADDED)
+    read = np.arange(count + 1) * each.T // count
+    parts = each.schedule(read[:-1], each.T) * np.diff(read)
+    found: list[float] = np.interp(steps, read, np.concatenate([[0.0], np.cumsum(parts)])).tolist()
     return found

@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("bokeh", reason="the extra [cli] is not installed")
 
-from rex_cli.state import FIRST, curves, read_state
+from rex_cli.settings import Named
+from rex_cli.state import FIRST, added, curves, named, read_state, theory
 
 from rex_core import Replan, Schedule, bind, demon, falling_momentum, from_dict, one_cycle
 from rex_core.theory import loss_bound
@@ -56,6 +57,46 @@ def test_links_that_are_none(text):
 
 def test_a_link_may_have_whole_numbers():
     assert read_state('{"t0": 0}')["t0"] == 0
+
+
+@pytest.mark.parametrize(
+    "row", [{"profile": "rex"}, {"preset": "step_decay"}, {"profile": "cosine", "cycles": "3"}]
+)
+def test_values_are_added_up(row):
+    (each,) = named(state(row, T="1000"))
+    sums = [sum(values(each.schedule, 1000)[:t]) for t in (0, 1, 500, 1000)]
+    assert added(each, [0, 1, 500, 1000]) == pytest.approx(sums, rel=1e-14)
+    T = 300_007
+    each = each._replace(T=T)
+    sums = [sum(values(each.schedule, T)[:t]) for t in (0, 100_001, T)]
+    assert added(each, [0, 100_001, T]) == pytest.approx(sums, rel=3e-5)
+
+
+@pytest.mark.parametrize("T", [100, 10**6, 10**9])
+def test_values_are_added_up_in_one_call(T):
+    calls = []
+
+    def counted(t, T):
+        calls.append(len(t))
+        return 1.0 - t / T
+
+    assert added(Named("", counted, T), [T])[0] == pytest.approx((T + 1) / 2, rel=2e-5)
+    assert calls == [min(T, 100_000)]
+
+
+def test_theory_is_of_rates():
+    momentum, pair = {"preset": "demon"}, {"preset": "one_cycle", "part": "momentum"}
+    rate = {"profile": "linear"}
+    assert theory(named(state(momentum, pair, T="100"))) == ""
+    head, *lines = theory(named(state(momentum, rate, pair, rate, T="100"))).splitlines()
+    assert head == "Best peak and bound, relative to schedule 2, by convex theory"
+    assert lines == ["2: best peak 1, bound 1", "4: best peak 1, bound 1"]
+
+
+def test_a_replan_that_comes_too_late():
+    for T1 in ("50", "20"):
+        with pytest.raises(ValueError, match=f"^T1 must be above t0 = 50; got {T1}$"):
+            curves(state({"profile": "rex"}, T="100", T1=T1, replan="replan"))
 
 
 @pytest.fixture(scope="module")
