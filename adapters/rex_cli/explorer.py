@@ -32,6 +32,7 @@ _SLIDERS = {  # Their ends and steps. Other numbers are typed.
     "t0": (0, 0.99, 0.01),
 }
 _WRONG: dict[str, str | None] = {"color": "#b00020"}
+_WRAPPED = ".bk-btn-group {flex-wrap: wrap} .bk-btn-group > .bk-btn {flex-grow: 0}"
 _DASHES = "solid", "dashed", "dotdash", "dotted"
 
 
@@ -53,14 +54,16 @@ class _Page:
         )
         budgets.on_change("active", lambda _, __, new: self.change("budgets", new, state))
         self.editor = column(width=320)
-        self.picker = ui.RadioButtonGroup(name="schedules", labels=["1"], active=0)
+        self.picker = ui.RadioButtonGroup(
+            name="schedules", active=0, width=300, stylesheets=[_WRAPPED]
+        )
         self.picker.on_change("active", lambda _, __, new: self.choose(new))
         self.less = ui.Button(label="remove")
         self.less.on_click(self.remove)
         more = ui.Button(label="add")
         more.on_click(self.add)
-        schedules = column(ui.Div(text="<b>Schedules</b>"), row(self.picker, more, self.less))
-        left = column(self._field("T", state), budgets, schedules, self.editor, width=330)
+        schedules = ui.Div(text="<b>Schedules</b>"), self.picker, row(more, self.less)
+        left = column(self._field("T", state), budgets, *schedules, self.editor, width=330)
         tabs = [self._tab(title) for title in ("linear", "logarithmic", "added up")]
         after = row(
             self._choice("replan", [*REPLANS], state),
@@ -151,9 +154,9 @@ class _Page:
         return fields
 
     def change(self, name: str, value: Any, target: State) -> None:
-        """Take one value from a widget; "" is none."""
+        """Take one value from a widget; "" is none, and a schedule has its default then."""
         target[name] = round(value, 6) if isinstance(value, float) else value
-        if value == "":
+        if value == "" and target is not self.state:
             del target[name]
         if name in ("preset", "profile", "sampling"):
             taken = _taken(target)

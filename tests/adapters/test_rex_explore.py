@@ -204,6 +204,29 @@ def test_bad_input_is_said_beside_the_field(reader):
     assert not reader.page.get_by_text("peak_value must be").is_visible()
 
 
+@pytest.mark.parametrize("name", ["T", "T1"])
+def test_an_empty_budget_is_said_beside_its_field(reader, name):
+    reader.page.get_by_label("replan").select_option("replan")
+    reader.wait("curves", "data.label.length", 2)
+    field = reader.page.get_by_label(name, exact=name == "T")
+    field.fill("")
+    reader.page.keyboard.press("Enter")
+    reader.wait(f"note {name}", "text", f"{name} must be a finite number > 0; got ''")
+    field.fill("300")
+    reader.page.keyboard.press("Enter")
+    reader.wait(f"note {name}", "visible", False)
+
+
+def test_many_schedules_leave_the_buttons_free(browser, address):
+    shown = state(*[{"profile": "rex"}] * 14, T="20")
+    reader = Reader(browser, f"{address}?{urlencode({'state': json.dumps(shown)})}")
+    reader.page.get_by_role("button", name="remove").click()
+    reader.wait("schedules", "labels.length", 13)
+    reader.page.get_by_role("button", name="13", exact=True).click()
+    reader.wait("schedules", "active", 12)
+    reader.page.close()
+
+
 def test_several_schedules(browser, address):
     shown = state({"profile": "rex"}, {"profile": "cosine"}, T="50", replan="cooldown", T1="40")
     reader = Reader(browser, f"{address}?{urlencode({'state': json.dumps(shown)})}")
