@@ -122,10 +122,7 @@ def lambda_lr(
     if absolute and not is_list(schedule):
         check_alike("lr", schedule, optimizer)
     checked_count("last_epoch", last_epoch, -1)
-    doubt = None
-    if not absolute:
-        doubt = _check_beginning(optimizer, last_epoch)
-        _warn_of_default(optimizer)
+    doubt = None if absolute else _check_beginning(optimizer, last_epoch)
     for key in ("lr", "initial_lr"):
         own_numbers(optimizer, key)
     for group in optimizer.param_groups:
@@ -158,20 +155,26 @@ def _alone(t: float) -> None:
 
 def _check_beginning(optimizer: Optimizer, last_epoch: int) -> str | None:
     """Refuse two rates to begin from, or return a warning if a state may still decide."""
-    groups = optimizer.param_groups
+    groups, begun = optimizer.param_groups, getattr(optimizer, "_opt_called", False)
+    remembered = any("initial_lr" in group for group in groups)
+    if last_epoch >= 0 and not remembered:
+        raise ValueError(
+            "last_epoch must be -1 if a group has no 'initial_lr', which the optimizer's "
+            f"saved state brings; got {last_epoch!r}"
+        )
+    firsts = [float(group.get("initial_lr", group["lr"])) for group in groups]
+    # Another scheduler, made before this one, wraps the step. It leaves first rates too.
+    alone = not hasattr(optimizer.step, "_wrapped_by_lr_sched")
+    if remembered and not begun and (optimizer.state or alone):
+        _check_loaded(defaults(optimizer).get("lr"), firsts)
     if last_epoch >= 0:
-        if not any("initial_lr" in group for group in groups):
-            raise ValueError(
-                "last_epoch must be -1 if a group has no 'initial_lr', which the optimizer's "
-                f"saved state brings; got {last_epoch!r}"
-            )
         return None
     kept = set_by_us(optimizer, "lr")
-    for index, group in enumerate(groups):
-        first, rate = float(group.get("initial_lr", group["lr"])), float(group["lr"])
+    for index, (group, first) in enumerate(zip(groups, firsts, strict=True)):
+        rate = float(group["lr"])
         if first == rate or index in kept:
             continue
-        if getattr(optimizer, "_opt_called", False):
+        if begun:
             raise ValueError(
                 f"lr of parameter group {index} must be its 'initial_lr', {first}, which an "
                 "earlier scheduler left and from which a new one begins; got "
@@ -187,19 +190,21 @@ def _check_beginning(optimizer: Optimizer, last_epoch: int) -> str | None:
     return None
 
 
-def _warn_of_default(optimizer: Optimizer) -> None:
-    """Warn if the first rate in a loaded state is not the optimizer's own."""
-    firsts = {float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups}
-    default = defaults(optimizer).get("lr")
-    loaded = optimizer.state and not getattr(optimizer, "_opt_called", False)
-    if not loaded or default is None or len(firsts) > 1 or _agree(default, *firsts):
+def _check_loaded(default: Any, firsts: list[float]) -> None:
+    """Warn of first rates in a loaded state, unless all are the one that the optimizer was given.
+
+    The rates that its groups were given are lost: the state has replaced them.
+    """
+    if default is None or all(_agree(default, first) for first in firsts):
         return
     warnings.warn(
-        f"lr of the optimizer was {float(default)} when it was made, and its loaded state has the "
-        f"first rate {firsts.pop()}, from which the schedule begins. To begin from the new one, "
-        "set group['initial_lr'] to it in each parameter group before the scheduler is made",
+        f"the default lr of the optimizer was {float(default)} when it was made, and its loaded "
+        f"state has the first rates {firsts}, from which the schedule begins, whatever lr the "
+        "groups were made with. Make the scheduler before the optimizer loads its state: the "
+        "rates are then compared. To begin from another one, set group['initial_lr'] to it in "
+        "each parameter group before the scheduler is made",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

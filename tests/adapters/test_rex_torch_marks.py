@@ -2,6 +2,7 @@
 
 import copy
 import io
+import re
 import warnings
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from rex_torch import (
     lambda_lr,
     schedule_lr,
 )
-from torch.optim import SGD, Optimizer, Rprop
+from torch.optim import SGD, AdamW, Optimizer, Rprop
 from torch.optim.lr_scheduler import ExponentialLR, LinearLR, SequentialLR
 
 from rex_core import Schedule, WallClock, bind, demon
@@ -141,6 +142,56 @@ def test_another_rate_than_the_loaded_one(arguments):
     optimizer.load_state_dict(states[0])
     with pytest.warns(UserWarning, match=r"was 0.01 when it was made, and its loaded state has"):
         lambda_lr(optimizer, SHAPE, T, **arguments)
+
+
+def resumed(there, here):
+    """Go on with a run. The optimizer loads its state before the scheduler is made."""
+    there.param_groups[0]["params"][0].grad = torch.ones(3)
+    states = saved(lambda_lr(there, SHAPE, T), 3)
+    here.load_state_dict(states[0])
+    lambda_lr(here, SHAPE, T).load_state_dict(states[1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "here", "firsts"),
+    [
+        (SGD, {"lr": 0.1}, {"lr": 0.3}, "[0.1, 0.1]"),
+        (AdamW, {"lr": 0.1}, {"lr": 0.3}, "[0.1, 0.1]"),
+        (AdamW, {"rates": (1e-3, 1e-4)}, {"rates": (1e-4, 1e-5)}, "[0.001, 0.0001]"),
+    ],
+)
+def test_a_new_rate_that_a_loaded_state_replaces(kind, there, here, firsts):
+    def made(lr=1e-3, rates=None):
+        rates = rates or (lr, lr)
+        return kind([{"params": [parameter()], "lr": rate} for rate in rates], lr=lr)
+
+    message = "its loaded state has the first rates " + re.escape(firsts)
+    with pytest.warns(UserWarning, match=message) as found:
+        resumed(made(**there), made(**here))
+    assert len(found) == 1
+
+
+def test_the_rates_of_groups_are_not_said_to_be_the_default():
+    """A loaded state replaces them. Before the load they are compared."""
+
+    def made():
+        return AdamW([{"params": [parameter()], "lr": 1e-4}])
+
+    with pytest.warns(UserWarning, match=r"default lr of the optimizer was 0\.001.*\[0\.0001\]"):
+        resumed(made(), made())
+    states = saved(lambda_lr(made(), SHAPE, T), 3)
+    optimizer = made()
+    scheduler = lambda_lr(optimizer, SHAPE, T)
+    optimizer.load_state_dict(states[0])
+    scheduler.load_state_dict(states[1])
+    assert lrs(optimizer) == [pytest.approx(1e-4 * SHAPE(3, T))]
+
+
+def test_groups_of_their_own_rates_in_a_fresh_sequence_are_not_warned():
+    optimizer = sgd({"lr": 0.2}, {"lr": 0.4})
+    parts = [LinearLR(optimizer, total_iters=2), lambda_lr(optimizer, SHAPE, T)]
+    run(SequentialLR(optimizer, parts, [2]), 2)
+    assert lrs(optimizer) == [0.2, 0.4]
 
 
 def test_layer_scales_that_are_in_the_rates_are_not_applied_twice():
