@@ -115,11 +115,11 @@ def scaled(groups: Sequence[Group], rates: Sequence[Any]) -> list[Any]:
 def has_scales_in(groups: Sequence[Group], rates: Sequence[Any]) -> bool:
     """Whether the rates are one rate times the "lr_scale" of each group already.
 
-    timm leaves the rates equal. MMEngine and others multiply them.
+    timm leaves the rates equal. MMEngine and others multiply them. A rate may be a float32 tensor.
     """
     bare = [float(rate) / (_scale(group) or 1.0) for group, rate in zip(groups, rates, strict=True)]
     differ = len({float(rate) for rate in rates}) > 1
-    return bool(differ and np.ptp(bare) <= 1e-9 * max(bare))
+    return bool(differ and np.ptp(bare) <= 1e-6 * max(bare))
 
 
 def _scale(group: Group) -> float:

@@ -202,6 +202,15 @@ def test_layer_scales_that_are_in_the_rates_are_not_applied_twice():
     assert lrs(optimizer) == [pytest.approx(0.05 * SHAPE(4, T)), at(4)]
 
 
+@pytest.mark.parametrize(
+    "kind", [float, torch.tensor, np.float32], ids=["float", "tensor", "numpy"]
+)
+def test_layer_scales_in_rates_that_are_rounded(kind):
+    optimizer = sgd({"lr": kind(0.1), "lr_scale": 1.0}, {"lr": kind(0.1 * 0.65), "lr_scale": 0.65})
+    lambda_lr(optimizer, SHAPE, T)
+    assert lrs(optimizer) == [pytest.approx(0.1), pytest.approx(0.065)]
+
+
 def test_layer_scales_beside_equal_rates_are_applied():
     optimizer = sgd({"lr_scale": 0.5}, {"lr_scale": None}, {})
     lambda_lr(optimizer, SHAPE, T)
