@@ -59,7 +59,8 @@ def lambda_lr(
         lr = lr₀ · schedule(n, total_steps)
         lr = schedule(n, total_steps)        if absolute
 
-    A group's "lr_scale", timm's factor of a layer, multiplies this rate.
+    A group's "lr_scale", timm's factor of a layer, multiplies this rate, unless the rates of the
+    groups are one rate times their scales already. A group added later is compared with the others.
 
     lr₀ is the group's "initial_lr" if it has one, as with all schedulers of PyTorch. An earlier
     scheduler or a loaded state left it. In a second phase on the same optimizer, a new
@@ -208,8 +209,7 @@ def _check_loaded(default: Any, firsts: list[float]) -> None:
     )
 
 
-def _has_scales_in(optimizer: Optimizer) -> bool:
-    groups = optimizer.param_groups
+def _has_scales_in(groups: Sequence[dict[str, Any]]) -> bool:
     return has_scales_in(groups, [group.get("initial_lr", group["lr"]) for group in groups])
 
 
@@ -225,12 +225,13 @@ class _Factors(GroupScheduler, LambdaLR):
         self, optimizer: Optimizer, lambdas: list[Any], last_epoch: int, budget: int | WallClock
     ) -> None:
         self._budget = budget
-        self._scales_in = _has_scales_in(optimizer)
+        groups = optimizer.param_groups
+        self._scales_in = [_has_scales_in(groups)] * len(groups)
         super().__init__(optimizer, lambdas, last_epoch=last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
         state = LambdaLR.state_dict(self)
-        for name in ("_budget", "_marks", "_doubt", "_scales_in"):
+        for name in ("_budget", "_marks", "_doubt"):
             state.pop(name, None)
         state["_last_lr"] = [float(rate) for rate in self._last_lr]
         return with_clock(state, self._budget)
@@ -267,9 +268,12 @@ class _Factors(GroupScheduler, LambdaLR):
             )
 
     def _load(self, state_dict: dict[str, Any]) -> None:
-        added = self.base_lrs[len(state_dict["base_lrs"]) :]  # Groups added since the save.
+        count = len(state_dict["base_lrs"])  # The other groups were added since the save.
+        added, scales_in = self.base_lrs[count:], self._scales_in
         LambdaLR.load_state_dict(self, state_dict)
         self.base_lrs = [*self.base_lrs, *added]
+        saved = state_dict.get("_scales_in", scales_in[:count])
+        self._scales_in = [*saved, *scales_in[count:]]
 
     def _rates(self, t: float) -> Sequence[float | Tensor | None]:
         numbers: list[Any] = []
@@ -284,7 +288,8 @@ class _Factors(GroupScheduler, LambdaLR):
         """The rates of the groups, from the numbers of the lambdas."""
         pairs = zip(self.base_lrs, numbers, strict=True)
         rates = [None if number is None else base * number for base, number in pairs]
-        return rates if self._scales_in else scaled(self.optimizer.param_groups, rates)
+        both = zip(self._scales_in, rates, scaled(self.optimizer.param_groups, rates), strict=True)
+        return [rate if is_in else times_scale for is_in, rate, times_scale in both]
 
     def _take(self, places: Sequence[int | None]) -> None:
         groups, lambdas = self.optimizer.param_groups, self.lr_lambdas
@@ -301,7 +306,16 @@ class _Factors(GroupScheduler, LambdaLR):
             rate if i is None else self.base_lrs[i] for rate, i in zip(rates, places, strict=True)
         ]
         self.lr_lambdas = [lambdas[0] if i is None else lambdas[i] for i in places]
-        self._scales_in = _has_scales_in(self.optimizer)
+        self._take_scales(places)
+
+    def _take_scales(self, places: Sequence[int | None]) -> None:
+        """Apply the scale of a new group, unless it is in its rate as in those of the others."""
+        flags = [None if i is None else self._scales_in[i] for i in places]
+        pairs = [*zip(self.optimizer.param_groups, flags, strict=True)]
+        like = [group for group, is_in in pairs if is_in is (True in flags)]
+        self._scales_in = [
+            _has_scales_in([*like, group]) if is_in is None else is_in for group, is_in in pairs
+        ]
 
     def _forget_copied(self, places: Sequence[int | None]) -> None:
         """Let a new group that is a copy of another one begin from its own lr, if it has one."""

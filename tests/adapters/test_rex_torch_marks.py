@@ -211,6 +211,33 @@ def test_layer_scales_in_rates_that_are_rounded(kind):
     assert lrs(optimizer) == [pytest.approx(0.1), pytest.approx(0.065)]
 
 
+def test_an_added_group_leaves_the_scales_of_the_others():
+    """Its own scale is in its rate if the rate is that of the others times the scale."""
+    optimizer = sgd({"lr_scale": 1.0}, {"lr": 0.05, "lr_scale": 0.5})
+    scheduler = lambda_lr(optimizer, SHAPE, T)
+    run(scheduler, 1)
+    for added in ({}, {"lr": 0.025}):
+        optimizer.add_param_group({"params": [parameter()], "lr_scale": 0.25, **added})
+        run(scheduler, 1)
+    expected = [factor * 0.1 * SHAPE(3, T) for factor in (1, 0.5, 0.25, 0.25)]
+    assert lrs(optimizer) == pytest.approx(expected)
+    again = sgd(*({"lr_scale": scale} for scale in (1.0, 0.5, 0.25, 0.25)))
+    for group, other in zip(again.param_groups, optimizer.param_groups, strict=True):
+        group["lr"] = other["initial_lr"]
+    resumed = lambda_lr(again, SHAPE, T)
+    resumed.load_state_dict(scheduler.state_dict())
+    assert lrs(again) == pytest.approx(expected)
+
+
+def test_an_added_group_beside_scales_that_are_applied():
+    optimizer = sgd({"lr_scale": 1.0}, {"lr_scale": 0.5})
+    scheduler = lambda_lr(optimizer, SHAPE, T)
+    run(scheduler, 1)
+    optimizer.add_param_group({"params": [parameter()], "lr": 0.2, "lr_scale": 0.25})
+    run(scheduler, 1)
+    assert lrs(optimizer) == pytest.approx([r * SHAPE(2, T) for r in (0.1, 0.05, 0.05)])
+
+
 def test_layer_scales_beside_equal_rates_are_applied():
     optimizer = sgd({"lr_scale": 0.5}, {"lr_scale": None}, {})
     lambda_lr(optimizer, SHAPE, T)
