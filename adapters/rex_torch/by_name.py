@@ -113,6 +113,11 @@ def schedule_lr(
     curve = profile if isinstance(profile, str) else checked_function("profile", profile)
     if params:
         known = dict(curve.params) if isinstance(curve, Bound) else {}
+        for name in params.keys() & known.keys():
+            raise ValueError(
+                f"{name} must be given once, as an argument or in profile; got {params[name]} "
+                f"beside {curve!r}"
+            )
         curve = bind(getattr(curve, "function", curve), **{**known, **params})
     with _renamed(end_value="end_ratio", init_value="init_ratio"):
         schedule: Any = Schedule(

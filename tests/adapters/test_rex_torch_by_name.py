@@ -80,6 +80,8 @@ def test_the_names_of_hugging_face():
     [
         ({"profile": "cosin"}, r"cosine.*cosin"),
         ({"profile": "linear", "beta": 0.9}, "beta"),
+        ({"profile": {"rex": {"beta": 0.9}}, "beta": 0.5}, r"^beta must be given once.*got 0\.5"),
+        ({"profile": bind(rex, beta=0.9), "beta": "0.9"}, r"^beta must be given once.*rex, beta"),
         ({"warmup_steps": 4, "warmup_ratio": 0.1}, "warmup"),
         ({"warmup_steps": 0.05}, "warmup_ratio"),
         ({"beta": 1.0}, r"beta must be .*got 1\.0"),
