@@ -27,6 +27,7 @@ _RANGES = {
     "end_ratio": SHARE_OR_ALL,
 }
 _LOGARITHMIC = "peak_value"
+_BETA = 0.5
 
 
 def suggest_schedule(
@@ -36,7 +37,7 @@ def suggest_schedule(
     peak_value: Interval,
     profiles: Profiles = ("rex", "linear", "cosine"),
     warmup_ratio: Interval = 0.0,
-    beta: Interval = 0.5,
+    beta: Interval = _BETA,
     end_ratio: Interval = 0.0,
     prefix: str = "",
 ) -> Schedule:
@@ -79,7 +80,7 @@ def suggest_schedule(
             The labels are then the parameters.
         warmup_ratio: The warmup as a share of T, in [0, 1): a number or a pair.
         beta: β of `rex_core.rex`, in [-1e30, 1): a number or a pair. A profile with its own β, as
-            ``bind(rex, beta=0.9)``, keeps it.
+            ``bind(rex, beta=0.9)``, keeps it. An error if no profile is "rex".
         end_ratio: The end as a share of the peak, in [0, 1]: a number or a pair.
         prefix: The beginning of the parameters' names, for a second schedule in the same trial.
 
@@ -109,6 +110,11 @@ def suggest_schedule(
         "end_ratio": _interval("end_ratio", end_ratio),
     }
     curves = _curves(profiles)
+    if numbers["beta"] != _BETA and rex not in curves.values():
+        raise ValueError(
+            f"beta must be left out if none of the profiles is 'rex': a profile with its own β, as "
+            f"bind(rex, beta=0.9), keeps it; got {shown(beta)} and {shown(profiles)}"
+        )
     T = POSITIVE.single("T", T)
     for end in (0, 1):
         for curve in curves.values():
@@ -148,7 +154,30 @@ def schedule_of(params: Mapping[str, Any], T: float, **space: Any) -> Schedule:
     """
     if not isinstance(params, Mapping):
         raise ValueError(f"params must be a mapping of names to values; got {shown(params)}")
-    return suggest_schedule(FixedTrial(dict(params)), T, **space)
+    return suggest_schedule(_Given(dict(params)), T, **space)
+
+
+class _Given(FixedTrial):
+    """A trial of given parameters, whose error names the one that is missing."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(params)
+        self._given = params
+
+    def suggest_float(self, name: str, *args: Any, **kwargs: Any) -> float:
+        self._check(name)
+        return super().suggest_float(name, *args, **kwargs)
+
+    def suggest_categorical(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        self._check(name)
+        return super().suggest_categorical(name, *args, **kwargs)
+
+    def _check(self, name: str) -> None:
+        if name not in self._given:
+            raise ValueError(
+                "params must have each parameter that the space searches; "
+                f"{name!r} is not found in {shown(self._given)}"
+            )
 
 
 def _interval(name: str, given: Any) -> float | tuple[float, float]:

@@ -98,7 +98,6 @@ def test_what_is_searched_and_how():
             {
                 "profiles": {"found": {"rex": {"beta": 0.2}}, "flat": constant},
                 "peak_value": (2, 2),
-                "beta": (0, 0.5),
             },
             {"profile", "peak_value"},
             Schedule(bind(rex, beta=0.2), peak_value=2.0),
@@ -265,6 +264,10 @@ def test_ray_tune(tmp_path):
         ({"peak_value": "0.1"}, r"peak_value must be a finite number > 0; got '0.1'"),
         ({"warmup_ratio": (0, 1)}, r"warmup_ratio\[1\] must be in \[0, 1\); got 1"),
         ({"warmup_ratio": (0, 0.95)}, r"warmup_ratio must end before T.*got an end at 10 of T"),
+        ({"profiles": ["linear"], "beta": (0, 0.9)}, r"^beta must be left out.*got \(0, 0\.9\)"),
+        ({"profiles": {"r": bind(rex)}, "beta": (0, 0.9)}, "^beta must be left out"),
+        ({"profiles": {"r": Schedule("rex")}, "beta": (0, 0.9)}, "^beta must be left out"),
+        ({"profiles": ["cosine"], "beta": 0.9}, r"^beta must be left out.*got 0\.9"),
         ({"beta": (0, 1)}, r"beta\[1\] must be in \[-1e30, 1\); got 1"),
         ({"end_ratio": (0, 2)}, r"end_ratio\[1\] must be in \[0, 1\]; got 2"),
         ({"profiles": "rex"}, r"profiles must be names of profiles in a list, .*; got 'rex'"),
@@ -299,6 +302,8 @@ def test_bad_budgets_are_refused(T):
     [
         ([("peak_value", 1)], "params must be a mapping of names to values"),
         ({"profile": "rex", "beta": 0.5, "warmup_ratio": 0}, "'peak_value' is not found"),
+        ({}, r"^params must have each parameter.*; 'profile' is not found in \{\}"),
+        ({"profile": "linear"}, r"^params must .*; 'peak_value' is not found in \{'profile': 'l"),
         ({"profile": "cosine", "peak_value": 0.1}, "'cosine' not in"),
     ],
 )
