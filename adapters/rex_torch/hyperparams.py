@@ -1,6 +1,7 @@
 """Any number in the parameter groups of an optimizer, set from the step count."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -47,7 +48,8 @@ class HyperparamScheduler(GroupScheduler):
 
     The state has the number of steps and the values set last. It has no schedules and no budget.
     After ``load_state_dict``, the schedules and the budget given here hold from the next update on.
-    Load the optimizer's state first: it brings the old values. Values of another scheduler, in a
+    Load the optimizer's state first: it brings the old values. A setting that only the saved
+    scheduler set stays at its old value, with a warning. Values of another scheduler, in a
     SequentialLR or a ChainedScheduler, hold until the next ``step()``.
 
     For a new budget in mid-run, make a new scheduler for the same optimizer. Take `rex_core.Replan`
@@ -145,6 +147,20 @@ class HyperparamScheduler(GroupScheduler):
         state: dict[str, Any] = {"last_epoch": self.last_epoch}
         state |= {f"_last_{name}": numbers for name, numbers in self._last.items()}
         return with_clock(state, self._budget)
+
+    def _check_state(self, state_dict: Mapping[str, Any]) -> None:
+        """Warn of settings that only the saved scheduler set."""
+        saved = {key.removeprefix("_last_") for key in state_dict if key.startswith("_last_")}
+        others = sorted(saved - self._schedules.keys())
+        if others:
+            warnings.warn(
+                f"{', '.join(others)} in state_dict was set by the saved scheduler, and this one "
+                f"sets {', '.join(self._names)}: it stays where the optimizer's state left it. To "
+                "go on with it, give its schedule here; to leave it alone, remove "
+                f"{', '.join(f'_last_{name}' for name in others)} from state_dict",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _rates(self, t: float) -> Sequence[float | None]:
         if "lr" not in self._schedules:

@@ -274,6 +274,26 @@ def test_a_rate_edited_in_a_checkpoint_is_not_forgotten_silently():
         run(scheduler, 1)
 
 
+@pytest.mark.parametrize("names", [("lr",), ("momentum", "lr"), ("weight_decay", "lr")])
+def test_a_setting_that_only_the_saved_scheduler_set(names):
+    curve = Schedule(peak_value=0.1)
+
+    def made(*names):
+        optimizer = sgd(momentum=0.1, weight_decay=0.1)
+        return HyperparamScheduler(optimizer, T, **dict.fromkeys(names, curve))
+
+    _, state = saved(made(*names), 5)
+    scheduler = made("weight_decay")
+    others = ", ".join(sorted({*names} - {"weight_decay"}))
+    with pytest.warns(UserWarning, match=f"^{others} in state_dict was set by the saved") as found:
+        scheduler.load_state_dict(state)
+    assert found[0].filename == __file__
+    assert scheduler.last_epoch == 5
+    for name in names:
+        del state[f"_last_{name}"]
+    scheduler.load_state_dict(state)
+
+
 def test_equal_functions_that_may_change_stay_two():
     @dataclass
     class Factor:
