@@ -37,8 +37,8 @@ def learning_rate_scheduler(
     ``fit`` ends with the epoch in which the time is up.
 
     The schedule overwrites the number that compile got. A UserWarning says if a ``fit`` leaves the
-    epochs of the schedule, or if another callback or an assignment has set the rate. A warmup from
-    0 has rate 0 for the whole first epoch.
+    epochs of the schedule, or if another callback or an assignment has set the rate, within a fit
+    or between two. A warmup from 0 has rate 0 for the whole first epoch.
 
     Args:
         schedule: A `rex_core.Schedule`, or any function of (t, T).
@@ -91,6 +91,15 @@ class _Applied(PerFit):
         else:
             self._batches, self._count = self._batches + 1, count
 
+    def on_first_epoch(self, epoch: int, params: dict[str, Any]) -> None:
+        """Compare the rate with the one that the last fit left."""
+        self._rates.begin(optimizers(self.model))
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Keep the rate for the next fit."""
+        super().on_train_end(logs)
+        self._rates.end(optimizers(self.model))
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Compare the rate with the one that was set."""
         super().on_epoch_end(epoch, logs)
@@ -109,7 +118,7 @@ class BatchLearningRateScheduler(_Applied):
     model. The callback has no count of its own. A second ``fit`` therefore goes on in the schedule,
     and beyond its end. Pass first_step to begin a new schedule. The schedule overwrites the number
     that compile got. A UserWarning says if a ``fit`` leaves the steps of the schedule, or if
-    another callback or an assignment has set the rate.
+    another callback or an assignment has set the rate, within a fit or between two.
 
     The callback waits for each batch to be computed. `as_schedule` is part of the compiled step,
     and does not wait. The callback needs an optimizer whose learning_rate is a number, one number
@@ -156,6 +165,7 @@ class BatchLearningRateScheduler(_Applied):
 
     def on_first_epoch(self, epoch: int, params: dict[str, Any]) -> None:
         """Compare the updates of the fit with the schedule's."""
+        super().on_first_epoch(epoch, params)
         self._span.check(*updates(latest(self.model), epoch, params))
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -213,6 +223,7 @@ class _EpochScheduler(_Applied, keras.callbacks.LearningRateScheduler):
         self.epochs, self.first_epoch, self._span = span.budget, span.first, span
 
     def on_first_epoch(self, epoch: int, params: dict[str, Any]) -> None:
+        super().on_first_epoch(epoch, params)
         self._span.check(epoch, params.get("epochs"))
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

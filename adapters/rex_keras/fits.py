@@ -3,6 +3,7 @@
 import math
 import warnings
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 
@@ -81,6 +82,10 @@ _WAYS = {
 }
 
 
+# The rate that a callback set last for an optimizer, and the count of updates when its fit ended.
+_LAST: WeakKeyDictionary[Any, tuple[float, int]] = WeakKeyDictionary()
+
+
 class SetRates:
     """The rates that a callback has set in a fit, to compare with those found later."""
 
@@ -91,6 +96,21 @@ class SetRates:
     def add(self, optimizer: Any, rate: float) -> None:
         """Remember a rate."""
         self._rates[id(optimizer)] = rate
+
+    def begin(self, optimizers: list[Any]) -> None:
+        """Warn of a rate that was assigned since the last fit."""
+        for optimizer in optimizers:
+            rate, count = _LAST.get(optimizer, (0.0, None))
+            # Another count is another fit's, or a saved one's, with a rate of its own.
+            if count == int(optimizer.iterations):
+                self.add(optimizer, rate)
+        self.check(optimizers)
+
+    def end(self, optimizers: list[Any]) -> None:
+        """Keep the rates for the next fit."""
+        for optimizer in optimizers:
+            if id(optimizer) in self._rates:
+                _LAST[optimizer] = self._rates[id(optimizer)], int(optimizer.iterations)
 
     def check(self, optimizers: list[Any]) -> None:
         """Warn, once, of a rate that other code has set."""

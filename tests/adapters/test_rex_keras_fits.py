@@ -313,12 +313,36 @@ def test_the_next_fit_warns_again():
         assert len(said(caught)) == 1
 
 
-def test_a_rate_between_fits_is_no_second_controller():
+@pytest.mark.parametrize("anew", [False, True], ids=["one callback", "two"])
+@pytest.mark.parametrize("ours", OURS.values(), ids=OURS)
+def test_a_rate_between_fits_is_named(ours, anew):
     model = probe(sgd())
-    callback = batchwise()
+    callback = ours()
     fit(model, [callback], epochs=1)
+    before = model.optimizer.learning_rate
+    message = f"is 0.3, and the schedule had set {float(before):.6g}: another"
     model.optimizer.learning_rate = 0.3
-    assert_applied(fit(model, [callback], epochs=3, initial_epoch=1), RATES[4:])
+    with pytest.warns(UserWarning, match=re.escape(message)) as caught:
+        fit(model, [ours() if anew else callback], epochs=3, initial_epoch=1)
+    assert len(said(caught)) == 1
+
+
+def test_a_rate_of_another_fit_is_no_second_controller():
+    model = probe(sgd())
+    fit(model, [batchwise()], epochs=1)
+    model.optimizer.learning_rate = 0.3
+    fit(model, epochs=1)
+    assert_applied(fit(model, [batchwise()], epochs=3, initial_epoch=2), RATES[8:])
+
+
+def test_a_restored_rate_is_no_second_controller():
+    model = probe(sgd())
+    fit(model, [batchwise()], epochs=1)
+    saved = [np.array(each) for each in model.optimizer.variables]
+    fit(model, [batchwise()], epochs=2, initial_epoch=1)
+    for each, value in zip(model.optimizer.variables, saved, strict=True):
+        each.assign(value)
+    assert_applied(fit(model, [batchwise()], epochs=3, initial_epoch=1), RATES[4:])
 
 
 @pytest.mark.parametrize("floatx", ["bfloat16", "float16", "float32"])
