@@ -14,6 +14,8 @@ from torch.optim import Optimizer, Rprop
 from rex_core.adapting import shown
 
 Group = dict[str, Any]
+# What PyTorch's schedulers note in a group, beside the settings of the optimizer.
+_NOTES = {"initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum"}
 
 
 def check_kind(optimizer: Any) -> None:
@@ -57,10 +59,15 @@ def content(name: str, group: Group) -> Any:
 def check_setting(name: str, optimizer: Optimizer) -> None:
     """Refuse a setting that not all groups have, and a rate that the optimizer would ignore."""
     kind = type(optimizer).__name__
+    if name in _NOTES - defaults(optimizer).keys():
+        raise ValueError(
+            f"{name} must be left out: a scheduler of PyTorch notes it in the groups, and {kind} "
+            "does not read it. Give lr or momentum a schedule"
+        )
     for number, group in enumerate(optimizer.param_groups):
         key, _ = place(name, group)
         if key not in group:
-            own = ", ".join(sorted(group.keys() - {"params", "initial_lr"}))
+            own = ", ".join(sorted(group.keys() - {"params", *_NOTES}))
             raise ValueError(
                 f"{name} must be None for {kind}, since parameter group {number} has only {own}"
             )

@@ -14,6 +14,7 @@ from torch.optim import SGD, Adafactor, Adam, AdamW
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
     LRScheduler,
+    OneCycleLR,
     ReduceLROnPlateau,
     SequentialLR,
 )
@@ -402,6 +403,31 @@ def test_a_resumed_run_with_another_rate():
 
 
 # Optimizers that cannot be scheduled.
+
+
+def test_the_notes_of_schedulers_are_no_settings():
+    optimizer = sgd(momentum=0.9)
+    OneCycleLR(optimizer, 0.1, T)
+    notes = {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}
+    assert notes < optimizer.param_groups[0].keys()
+    for name in notes:
+        with pytest.raises(ValueError, match=rf"^{name} must be left out: .*SGD does not read it"):
+            HyperparamScheduler(optimizer, T, **{name: RATE})
+
+
+def test_a_setting_that_is_named_as_a_note():
+    class Bounded(SGD):
+        """An optimizer with a lower bound of its rate, as some libraries have."""
+
+        def __init__(self, params):
+            super().__init__(params, lr=0.1)
+            self.defaults["min_lr"] = 0.3
+            for group in self.param_groups:
+                group["min_lr"] = 0.3
+
+    optimizer = Bounded([parameter()])
+    HyperparamScheduler(optimizer, T, min_lr=RATE)
+    assert column(optimizer, "min_lr") == [RATE(0, T)]
 
 
 @every_scheduler
