@@ -221,6 +221,11 @@ def _agree(a: Any, b: Any) -> bool:
 class _Factors(GroupScheduler, LambdaLR):
     """A LambdaLR that keeps its own budget on load, and takes groups added later."""
 
+    _way = (
+        "For another rate of a group, set group['initial_lr'] to it and make a new "
+        "lambda_lr(..., last_epoch=scheduler.last_epoch - 1)"
+    )
+
     def __init__(
         self, optimizer: Optimizer, lambdas: list[Any], last_epoch: int, budget: int | WallClock
     ) -> None:
@@ -333,6 +338,8 @@ class _Factors(GroupScheduler, LambdaLR):
 
 class _Rates(_Factors):
     """The same for lambdas that give the rate itself."""
+
+    _way = GroupScheduler._way
 
     def _of(self, numbers: list[Any]) -> list[Any]:
         return scaled(self.optimizer.param_groups, numbers)

@@ -119,6 +119,7 @@ class GroupScheduler(LRScheduler):
 
     _budget: Any
     _names: Sequence[str] = ("lr",)
+    _way = "A group of other values gets a schedule of its own, in a list"
     _doubt: str | None = None  # A warning for the first step, if no state is loaded before it.
 
     def __init__(self, optimizer: Optimizer, *lambdas: Any, last_epoch: int) -> None:
@@ -263,7 +264,7 @@ class GroupScheduler(LRScheduler):
                 f"{name} of parameter group {index} is {shown(found)}, which this scheduler did "
                 "not set, and is overwritten now. One scheduler sets a setting; two in turn go "
                 "into a SequentialLR, a factor into the schedule (schedule * other), and a metric "
-                "decides through rex_core.Plateau",
+                f"decides through rex_core.Plateau. {self._way}",
                 UserWarning,
                 stacklevel=3,
             )

@@ -490,6 +490,31 @@ def test_a_second_controller_is_named(make, kind):
     assert column(optimizer, "lr") == [pytest.approx(rate(make, 6).expected, rel=1e-6)]
 
 
+def test_another_rate_of_a_group_in_mid_run():
+    """By the way that the warning names, which is then no reason to warn."""
+    optimizer = sgd({}, {})
+    scheduler = lambda_lr(optimizer, SHAPE, T)
+    run(optimizer, scheduler, 4)
+    optimizer.param_groups[0]["lr"] = 0.05
+    with pytest.warns(UserWarning, match=r"set group\['initial_lr'\] to it .*last_epoch - 1\)$"):
+        run(optimizer, scheduler, 1)
+    optimizer.param_groups[0]["initial_lr"] = 0.05
+    scheduler = lambda_lr(optimizer, SHAPE, T, last_epoch=scheduler.last_epoch - 1)
+    assert column(optimizer, "lr") == [pytest.approx(r * SHAPE(5, T)) for r in (0.05, 0.1)]
+    run(optimizer, scheduler, 1)
+    assert column(optimizer, "lr") == [pytest.approx(r * SHAPE(6, T)) for r in (0.05, 0.1)]
+
+
+@every_absolute
+def test_another_rate_of_a_group_that_has_the_schedule_of_all(make):
+    optimizer = sgd({}, {})
+    scheduler = make(optimizer)
+    run(optimizer, scheduler, 4)
+    optimizer.param_groups[0]["lr"] = 0.05
+    with pytest.warns(UserWarning, match="gets a schedule of its own, in a list$"):
+        run(optimizer, scheduler, 1)
+
+
 def test_a_second_controller_of_momentum_is_named():
     optimizer = Adam([parameter()], lr=0.1)
     scheduler = HyperparamScheduler(optimizer, T, momentum=demon(0.8))
