@@ -57,6 +57,9 @@ def replan(opt_state: Any, total_steps: Any, *, t: Any = None, decay_now: bool =
     pass its part of the state. The Variables of an ``nnx.Optimizer`` are set in place, and stay the
     same objects.
 
+    An `as_schedule` in the same chain keeps its old budget, silently: it is in the code, and not in
+    the state. Use a BudgetedSchedule in its place.
+
     Args:
         opt_state: The state of an optimizer, or any tree with the states of BudgetedSchedules: a
             ``TrainState``, an ``nnx.Optimizer`` or its ``opt_state``.
