@@ -25,6 +25,7 @@ from rex_core.compose import Clamp, Join, Product, Restarts
 from rex_core.functions import FUNCTIONS, PRESETS, PROFILES, Bound, Function, taking_moments
 from rex_core.moment import Moment, clamp, less, minus, where
 from rex_core.presets import Pair
+from rex_core.profiles import interpolate
 from rex_core.progress import product, unify
 from rex_core.ranges import ANY, NOT_NEGATIVE, POSITIVE, SHARE, SHARE_OR_ALL, Range, check_truth
 from rex_core.replan import Place, Replan, phase_places, stretched
@@ -83,6 +84,7 @@ __all__ = [
 LARGEST_STEP = 2**31 - 1
 STEPS = Range(1, LARGEST_STEP, integers=True)
 _PLACES = 32
+_FACTOR = 0.1
 
 
 def checked_schedule(name: str, schedule: Any) -> Function:
@@ -170,7 +172,10 @@ def recorded(norms: Any, count: int) -> Any:
 
 
 def largest_peak(schedule: Function) -> Any:
-    """The largest peak of the schedules in a function, however deep; 1 if there are none."""
+    """The largest peak of the schedules in a function, however deep; 1 if there are none.
+
+    For a table of `interpolate` beside no other function, its largest value if that is below 0.1.
+    """
     peak = _peak(schedule)
     return 1.0 if peak is None else peak
 
@@ -180,9 +185,15 @@ def _peak(function: Any) -> Any:
         return _peak(function.schedule)
     if isinstance(function, Schedule):
         return function.peak_value * largest_peak(function.profile)
+    if isinstance(function, Bound) and function.function is interpolate:
+        # A table of factors comes near 1 somewhere. A measured curve of rates may not.
+        largest = max(function.params["values"])
+        return largest if largest < _FACTOR else None
     if not isinstance(function, Join | Product):
         return None
-    peaks = [peak for peak in map(_peak, function.schedules) if peak is not None]
+    # A table may be the low end of a Join.
+    parts = (each for each in function.schedules if not isinstance(each, Bound))
+    peaks = [peak for peak in map(_peak, parts) if peak is not None]
     if not peaks:
         return None
     return max(peaks) if isinstance(function, Join) else math.prod(peaks)

@@ -97,7 +97,8 @@ def lambda_lr(
         The scheduler. It pickles, and its state loads with ``weights_only=True``.
 
     Raises:
-        ValueError: A schedule that is not absolute has a peak_value other than 1, however deep. A
+        ValueError: A schedule that is not absolute has a peak_value other than 1, however deep, or
+            is a table of `rex_core.interpolate` with all values below 0.1, as those of rates. A
             list has not one schedule per group. A value is out of range: some steps between 0 and
             total_steps are tried now, the others at their step. total_steps is out of range, or
             phases fill it. last_epoch is out of range, or >= 0 where no group has an "initial_lr".
@@ -116,8 +117,9 @@ def lambda_lr(
     for each in schedules:
         if not absolute and each is not None and concrete(largest_peak(each)) != 1:
             raise ValueError(
-                "schedule.peak_value must be 1 unless absolute=True: LambdaLR multiplies the lr of "
-                "each group with the schedule, and a rate given to both is squared (lr²); got "
+                "schedule.peak_value must be 1 unless absolute=True, and the values of interpolate "
+                "must reach 0.1: LambdaLR multiplies the lr of each group with the schedule, and a "
+                "rate given to both is squared (lr²); got "
                 f"{shown(largest_peak(each))}"
             )
     if absolute and not is_list(schedule):

@@ -26,6 +26,7 @@ from torch.optim.swa_utils import SWALR
 
 from rex_core import (
     Join,
+    Product,
     Restarts,
     Schedule,
     bind,
@@ -162,6 +163,8 @@ def test_one_factor_per_group():
         Join([Schedule(peak_value=0.1), linear], [0.5]),
         Schedule(Schedule(peak_value=0.5)),
         Restarts(Schedule(peak_value=0.1), 2),
+        bind("interpolate", values=(0.001, 0.01, 0)),
+        Schedule(bind("interpolate", values=(0.001, 0.01, 0))),
     ],
 )
 def test_a_rate_times_a_rate_is_refused(schedule):
@@ -172,6 +175,20 @@ def test_a_rate_times_a_rate_is_refused(schedule):
     optimizer = sgd(PEAK)
     (rates,) = applied(optimizer, lambda_lr(optimizer, schedule, T, absolute=True), T)
     assert rates == expected(schedule, T, T)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        bind("interpolate", values=(0.5, 0.2, 0)),
+        Join([linear, bind("interpolate", values=(0.05, 0))], [0.95]),
+        Product([linear, bind("interpolate", values=(0.05, 0))]),
+    ],
+)
+def test_tables_of_factors_are_no_rates(schedule):
+    optimizer = sgd(PEAK)
+    (rates,) = applied(optimizer, lambda_lr(optimizer, schedule, T), T)
+    assert rates == expected(lambda t, T: PEAK * schedule(t, T), T, T)
 
 
 @pytest.mark.parametrize(
