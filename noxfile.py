@@ -1,10 +1,16 @@
 """The versions that are supported, each in an environment of its own: ``make test-versions``.
 
 ``nox --list`` names the sessions, and ``nox -s "torch(version='2.8.0')"`` runs one. An interpreter
-that is not on the machine is skipped by name. The wheels of PyTorch take several GB.
+that is not on the machine is skipped by name.
+
+PyPI's wheels of PyTorch bring several GB of CUDA. They are taken only where PyTorch's own index,
+which has wheels for the CPU, cannot be reached.
 """
 
+from pathlib import Path
+
 import nox
+from nox.command import CommandFailed
 
 nox.options.default_venv_backend = "uv|virtualenv"
 
@@ -15,6 +21,14 @@ CORE = [
 TESTS = ["pytest", "hypothesis", "mpmath", "scikit-learn", "flax"]
 
 
+def install(session: nox.Session, *packages: str) -> None:
+    """Install packages, with PyTorch's wheels for the CPU if their own index can be reached."""
+    try:
+        session.install("--torch-backend=cpu", *packages)
+    except CommandFailed:
+        session.install(*packages)
+
+
 def run(session: nox.Session, *arguments: str) -> None:
     """Run pytest in the environment of a session."""
     session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
@@ -23,14 +37,14 @@ def run(session: nox.Session, *arguments: str) -> None:
 @nox.session(python=["3.12", "3.13", "3.14"])
 def python(session: nox.Session) -> None:
     """All tests of the core and of the adapters, with the newest of everything."""
-    session.install("-e", ".[dev]")
+    install(session, "-e", ".[dev]")
     run(session, "tests/core", "tests/conformance", "tests/adapters")
 
 
 @nox.session(python="3.10")
 def oldest_python(session: nox.Session) -> None:
     """What JAX 0.6, the last for Python 3.10, can run of the tests."""
-    session.install("-e", ".[cli,jax,torch]", *TESTS)
+    install(session, "-e", ".[cli,jax,torch]", *TESTS)
     run(session, *CORE, f"{ADAPTERS}torch.py", f"{ADAPTERS}cli.py", f"{ADAPTERS}cli_code.py")
 
 
@@ -38,7 +52,7 @@ def oldest_python(session: nox.Session) -> None:
 @nox.parametrize("version", ["2.8.0", "2.9.1", "2.10.0", "2.12.0", "2.14.0"])
 def torch(session: nox.Session, version: str) -> None:
     """The PyTorch adapter."""
-    session.install("-e", ".[dev]", f"torch=={version}")
+    install(session, "-e", ".[dev]", f"torch=={version}")
     parts = ("", "_marks", "_wishes", "_by_name", "_replan", "_loops", "_clock", "_norms")
     run(session, *(f"{ADAPTERS}torch{part}.py" for part in parts))
 
@@ -47,7 +61,7 @@ def torch(session: nox.Session, version: str) -> None:
 @nox.parametrize("version", ["3.9.2", "3.10.0"])
 def keras(session: nox.Session, version: str) -> None:
     """The Keras adapter on PyTorch: Keras 3.9 asks for an older JAX than the tests do."""
-    session.install("-e", ".[dev]", f"keras=={version}")
+    install(session, "-e", ".[dev]", f"keras=={version}")
     session.env["KERAS_BACKEND"] = "torch"
     run(session, f"{ADAPTERS}keras.py", f"{ADAPTERS}keras_fits.py")
 
@@ -55,6 +69,10 @@ def keras(session: nox.Session, version: str) -> None:
 @nox.session(python="3.11", venv_backend="uv")
 def lowest(session: nox.Session) -> None:
     """The lower bounds in pyproject.toml, as uv resolves them."""
-    session.install("--resolution", "lowest-direct", "-e", ".[jax,torch]")
-    session.install(*TESTS)
+    install(session, "--resolution", "lowest-direct", "-e", ".[jax,torch]")
+    # The packages of the tests must not raise them.
+    resolved = Path(session.create_tmp()) / "resolved.txt"
+    frozen = session.run("uv", "pip", "freeze", "-q", "--exclude-editable", silent=True)
+    resolved.write_text(str(frozen), encoding="utf-8")
+    install(session, "-c", str(resolved), *TESTS)
     run(session, *CORE, f"{ADAPTERS}optax.py", f"{ADAPTERS}torch.py")
