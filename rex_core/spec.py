@@ -241,8 +241,8 @@ def _decode(name: str, data: Any) -> Any:
     kind = _look_up("type", entries.get("type", "Schedule"), TYPES)
     fields = _fields(entries, "type")
     kind._check_names((), fields)
-    for name, parameter in inspect.signature(kind).parameters.items():
-        if parameter.default is parameter.empty and name not in fields:
+    for name, default in kind._defaults.items():
+        if default is inspect.Parameter.empty and name not in fields:
             raise ValueError(f"{name} must be given in a {kind.__name__}; got {shown(fields)}")
     return kind(**fields)
 
