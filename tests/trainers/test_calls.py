@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import warnings
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ import pytest
 import torch
 from rex_optax import as_schedule
 from rex_torch import get_rex_schedule_with_warmup, lambda_lr, schedule_lr
-from torch.optim.lr_scheduler import LambdaLR, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, get_scheduler
 from transformers.trainer_utils import SchedulerType
 
@@ -152,8 +154,78 @@ def test_a_name_of_transformers(monkeypatch):
     assert run(optimizer, scheduler) == RATES
 
 
+# composer keeps a scheduler of PyTorch's as it is, and steps it after each batch or each epoch
+# (`_compile_schedulers` and `_train_loop` in composer/trainer/trainer.py). Of a function of its
+# state it makes a LambdaLR (`compile_composer_scheduler` in composer/optim/scheduler.py), and steps
+# that before it counts the batch.
+
+
+def test_composer():
+    optimizer = sgd()
+    scheduler = lambda_lr(optimizer, SCHEDULE, T)
+    assert isinstance(scheduler, LRScheduler)
+    assert run(optimizer, scheduler) == RATES
+
+    optimizer, batch = sgd(), 0
+    scheduler = LambdaLR(optimizer, lambda epoch: SCHEDULE(batch, T))
+    rates = []
+    for batch in range(T):  # noqa: B007  # The function reads it.
+        rates += run(optimizer, scheduler, 1)
+    assert rates == pytest.approx([RATES[0], *RATES[:-1]])
+
+
+# ultralytics calls `_setup_scheduler` when it makes the optimizer, and with `time=` again after
+# each epoch (`_build_train_pipeline` and `_do_train` in ultralytics/engine/trainer.py). It sets
+# `last_epoch`, steps before each epoch, and in its warmup sets the rates itself.
+
+
+class UltralyticsTrainer:
+    """The calls of its trainer, with the scheduler of the guide."""
+
+    def __init__(self, epochs, warmup_epochs=0):
+        self.epochs, self.warmup_epochs, self.scheduler = epochs, warmup_epochs, None
+        self.optimizer = sgd()
+        self._setup_scheduler()
+        self.scheduler.last_epoch = -1
+
+    def _setup_scheduler(self):
+        schedule = Schedule(end_value=0.1)
+        self.lf = partial(schedule, T=self.epochs)
+        done = -1 if self.scheduler is None else self.epoch
+        self.scheduler = lambda_lr(self.optimizer, schedule, self.epochs, last_epoch=done)
+
+    def train(self, estimates=()):
+        """The rate of each epoch, with a new estimate of their number after each."""
+        rates = []
+        for epoch in range(self.epochs):
+            self.epoch = epoch
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.scheduler.step()
+            for group in self.optimizer.param_groups:
+                if epoch < self.warmup_epochs:
+                    group["lr"] = 0.5 * group["initial_lr"] * self.lf(epoch)
+            rates.append(self.optimizer.param_groups[0]["lr"])
+            self.optimizer.step()
+            if epoch < len(estimates):
+                self.epochs = estimates[epoch]
+                self._setup_scheduler()
+                self.scheduler.last_epoch = epoch
+        return rates
+
+
+def test_ultralytics():
+    schedule = Schedule(end_value=0.1)
+    expected = [0.1 * schedule(epoch, 4) for epoch in range(4)]
+    assert UltralyticsTrainer(4).train() == pytest.approx(expected)
+    rates = UltralyticsTrainer(4, warmup_epochs=2).train([4, 5, 8])
+    halves = [0.05 * schedule(0, 4), 0.05 * schedule(1, 4)]
+    assert rates == pytest.approx([*halves, 0.1 * schedule(2, 5), 0.1 * schedule(3, 8)])
+
+
 # levanter calls `build(ctx)` of a class that is registered, reads the result at the end of its
-# decay, and puts it behind its own warmup with optax.join_schedules.
+# decay, and puts it behind its own warmup with optax.join_schedules (`OptimizerConfig.lr_scheduler`
+# in levanter/optim/config.py).
 
 
 def test_levanter():
