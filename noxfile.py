@@ -18,6 +18,8 @@ ADAPTERS = "tests/adapters/test_rex_"
 CORE = [
     f"tests/core/test_{name}.py" for name in ("schedule", "profiles", "values", "spec", "budget")
 ]
+COMPOSER = ["coolname", "importlib-metadata", "mosaicml-cli<0.8", "py-cpuinfo", "tabulate"]
+COMPOSER += ["torch-optimizer", "torchmetrics"]
 TESTS = ["pytest", "hypothesis", "mpmath", "scikit-learn", "flax"]
 
 
@@ -29,15 +31,23 @@ def install(session: nox.Session, *packages: str) -> None:
         session.install(*packages)
 
 
+def install_dev(session: nox.Session, *packages: str) -> None:
+    """Install what the Makefile does."""
+    install(session, "-e", ".[dev]", *packages)
+    session.install("--no-deps", "timm")
+
+
 def run(session: nox.Session, *arguments: str) -> None:
-    """Run pytest in the environment of a session."""
-    session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
+    """Run pytest in the environment of a session, with the arguments after ``--``."""
+    session.run(
+        "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, *session.posargs
+    )
 
 
 @nox.session(python=["3.12", "3.13", "3.14"])
 def python(session: nox.Session) -> None:
     """All tests of the core and of the adapters, with the newest of everything."""
-    install(session, "-e", ".[dev]")
+    install_dev(session)
     run(session, "tests/core", "tests/conformance", "tests/adapters")
 
 
@@ -49,21 +59,31 @@ def oldest_python(session: nox.Session) -> None:
 
 
 @nox.session(python="3.11")
-@nox.parametrize("version", ["2.8.0", "2.9.1", "2.10.0", "2.12.0", "2.14.0"])
+@nox.parametrize("version", ["2.8.0", "2.9.1", "2.10.0", "2.12.0", "2.14.0", "2.15.0"])
 def torch(session: nox.Session, version: str) -> None:
     """The PyTorch adapter."""
-    install(session, "-e", ".[dev]", f"torch=={version}")
-    parts = ("", "_marks", "_wishes", "_by_name", "_replan", "_loops", "_clock", "_norms")
-    run(session, *(f"{ADAPTERS}torch{part}.py" for part in parts))
+    install_dev(session, f"torch=={version}")
+    parts = ["_by_name", "_clock", "_limits", "_loops", "_marks", "_norms", "_replan", "_wishes"]
+    run(session, f"{ADAPTERS}torch.py", *(f"{ADAPTERS}torch{part}.py" for part in parts))
 
 
 @nox.session(python="3.11")
 @nox.parametrize("version", ["3.9.2", "3.10.0"])
 def keras(session: nox.Session, version: str) -> None:
     """The Keras adapter on PyTorch: Keras 3.9 asks for an older JAX than the tests do."""
-    install(session, "-e", ".[dev]", f"keras=={version}")
+    install_dev(session, f"keras=={version}")
     session.env["KERAS_BACKEND"] = "torch"
     run(session, f"{ADAPTERS}keras.py", f"{ADAPTERS}keras_fits.py")
+
+
+@nox.session(python="3.11", venv_backend="uv")
+def trainers(session: nox.Session) -> None:
+    """The trainers of the guide that ask for a torchvision or for other versions."""
+    packages = ("torch==2.8.0", "torchvision", "ultralytics", "levanter>=1.2.dev0", *COMPOSER)
+    install(session, "-e", ".[jax,torch]", *packages, *TESTS)
+    session.install("--no-deps", "mosaicml")  # It asks for torch below 2.7.1.
+    names = "composer or levanter or ultralytics"
+    run(session, "-rs", "-k", names, "tests/trainers/test_trainers.py")
 
 
 @nox.session(python="3.11", venv_backend="uv")

@@ -114,10 +114,10 @@ def test_rate_and_momentum_are_of_one_moment():
     optimizer = torch.optim.SGD(network().parameters(), lr=1.0, momentum=0.9)
     both = Schedule(linear, peak_value=0.5)
     scheduler = HyperparamScheduler(optimizer, clock, lr=both, momentum=both)
+    (group,) = optimizer.param_groups
     optimizer.step()
     while clock.t < clock.T:
         scheduler.step()
-        (group,) = optimizer.param_groups
         assert group["lr"] == group["momentum"]
     scheduler.step()
     assert group["lr"] == 0

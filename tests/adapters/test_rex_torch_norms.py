@@ -118,6 +118,9 @@ def test_with_a_closure():
     np.testing.assert_allclose(record.numpy(), expected, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings(  # By LBFGS of PyTorch 2.8.
+    "ignore:Converting a tensor with requires_grad=True to a scalar:UserWarning"
+)
 def test_lbfgs_calls_its_closure_often():
     model = network()
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
