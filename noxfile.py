@@ -63,7 +63,7 @@ def oldest_python(session: nox.Session) -> None:
 def torch(session: nox.Session, version: str) -> None:
     """The PyTorch adapter."""
     install_dev(session, f"torch=={version}")
-    parts = ["_by_name", "_clock", "_limits", "_loops", "_marks", "_norms", "_replan", "_wishes"]
+    parts = ["_by_name", "_clock", "_loops", "_marks", "_norms", "_replan", "_wishes"]
     run(session, f"{ADAPTERS}torch.py", *(f"{ADAPTERS}torch{part}.py" for part in parts))
 
 

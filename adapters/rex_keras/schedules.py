@@ -36,7 +36,8 @@ def as_schedule(
 
     Args:
         schedule: A `rex_core.Schedule`, or any value or registered function of (t, T) that
-            `rex_core.to_dict` can write, as saving the model does.
+            `rex_core.to_dict` can write, as saving the model does. A bare profile, such as "rex",
+            falls from a rate of 1; ``Schedule("rex", peak_value=0.1)`` from 0.1.
         total_steps: The budget in updates, in [1, 2^31 - 1].
         gradient_accumulation_steps: The argument of the optimizer with this name, >= 1. Keras reads
             the rate at every batch, and so many batches make one update.

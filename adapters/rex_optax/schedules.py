@@ -32,7 +32,9 @@ def as_schedule(schedule: Callable[[Any, Any], Any], total_steps: Any) -> optax.
     """A schedule over a fixed budget as an optax schedule: count -> schedule(count, total_steps).
 
     Args:
-        schedule: A `rex_core.Schedule`, or any function of (t, T).
+        schedule: A `rex_core.Schedule`, or any function of (t, T). A bare profile, such as "rex",
+            falls from 1. That is a factor for ``optax.scale_by_schedule``, and hardly a rate:
+            ``Schedule("rex", peak_value=0.1)`` is one.
         total_steps: The budget in optimizer updates, in [1, 2^31 - 1]; may be traced.
 
     Returns:

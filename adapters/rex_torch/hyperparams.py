@@ -68,7 +68,8 @@ class HyperparamScheduler(GroupScheduler):
             call gets the count in that unit, as in ``step(tokens)``; or a `rex_core.WallClock`, to
             be read at each call. The state then has the clock's time too.
         lr: A `rex_core.Schedule` of the learning rate, or any function of (t, T), with values >= 0;
-            or a sequence with one, or None, for each parameter group.
+            or a sequence with one, or None, for each parameter group. A bare profile, such as
+            "cosine", falls from a rate of 1; ``Schedule("cosine", peak_value=0.1)`` from 0.1.
         momentum: The same, with values in [0, 1), for "momentum" or, in a group without it, the
             first of "betas".
         beta2: The same, with values in [0, 1), for the second of "betas".
