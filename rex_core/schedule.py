@@ -188,11 +188,11 @@ class Schedule(Timed, kind=True):
             back = 0 if self.decay_steps is None else -widened(self.decay_steps)
             share = 0 if self.decay_ratio is None else -widened(self.decay_ratio)
             start = Boundary(back, 1, share)
-        elif not (_is_zero(self.hold_steps) and _is_zero(self.hold_ratio)):
+        elif not (_is_absent(self.hold_steps) and _is_absent(self.hold_ratio)):
             steps = self.warmup_steps
-            if not _is_zero(self.hold_steps):
+            if not _is_absent(self.hold_steps):
                 hold = widened(self.hold_steps)
-                steps = hold if _is_zero(steps) else plus(widened(steps), hold)
+                steps = hold if _is_absent(steps) else plus(widened(steps), hold)
             start = Boundary(steps, self.warmup_ratio, self.hold_ratio)
         functions = self.profile, self.sampling, self.warmup_profile
         short = not self._arrays and all(isinstance(b.steps, int) for b in (warmup, start))
@@ -237,9 +237,8 @@ class Schedule(Timed, kind=True):
 
     def _ends(self, T: int) -> tuple[int, int]:
         """Where warmup and hold end, for Python's integers. Remembered until T changes."""
-        budget, *ends = self._last
-        if budget == T:
-            return ends[0], ends[1]
+        if self._last[0] == T:
+            return self._last[1:]
         warmup = start = self._warmup.of(T)
         if self._start is not self._warmup:
             start = self._start.of(T)
@@ -391,11 +390,7 @@ def _check_sum(names: str, accepted: str, *shares: Real) -> None:
 
 
 def _is_absent(value: Any) -> bool:
-    return value is None or _is_zero(value)
-
-
-def _is_zero(value: Any) -> bool:
-    return is_number(value) and value == 0
+    return value is None or (is_number(value) and value == 0)
 
 
 def _ratio(value: Real) -> Real:
