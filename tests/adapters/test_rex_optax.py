@@ -6,6 +6,7 @@ import time
 
 import flax.linen as nn
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -31,6 +32,11 @@ from rex_core import (
     rex,
     step,
 )
+
+try:
+    from jax import enable_x64
+except ImportError:  # Older versions of JAX.
+    from jax.experimental import enable_x64
 
 LARGEST = 2**31 - 1
 RATE = Schedule(peak_value=0.1, end_value=0.001, init_value=0.01, warmup_steps=3)
@@ -384,7 +390,7 @@ def test_tokens_beyond_int32_are_refused_or_exact():
     with pytest.raises(OverflowError, match="An overflow was encountered while parsing"):
         update(optimizer.init(0.0), STEP, TOKENS)
     spent = [0, STEP, TOKENS // 800, TOKENS // 2, TOKENS - 1, TOKENS]
-    with jax.enable_x64(True):
+    with enable_x64(True):
         for t in spent:
             found = update(optimizer.init(0.0), t, TOKENS).hyperparams["learning_rate"]
             assert float(found) == pytest.approx(rate(t, TOKENS), rel=1e-14)
