@@ -25,6 +25,7 @@ TESTS = ["pytest", "hypothesis", "mpmath", "scikit-learn", "flax"]
 
 def install(session: nox.Session, *packages: str) -> None:
     """Install packages, with PyTorch's wheels for the CPU if their own index can be reached."""
+    session.env["UV_COMPILE_BYTECODE"] = "1"  # Else the tests see the warnings of compilation.
     try:
         session.install("--torch-backend=cpu", *packages)
     except CommandFailed:
