@@ -79,11 +79,13 @@ clean: ## remove caches and build output; the environments stay
 	@touch $@
 
 # These ask for a torchvision, or an older torch or datasets; what is tested of them does without.
+# torchtune reads a module that later releases of torchao do not have.
 .venv-trainers/stamp: pyproject.toml constraints.txt | $(TRAINERS)/pip
 	$(TRAINERS)/pip install -q -c constraints.txt torch==2.13.0
 	$(TRAINERS)/pip install -q -c constraints.txt -e '.[dev-trainers]'
 	$(TRAINERS)/pip install -q -c constraints.txt --no-deps \
 		axolotl fastai timm torchtitan torchtune
+	$(TRAINERS)/pip install -q --no-deps torchao==0.14.1
 	@touch $@
 
 # pip, not python: it is what venv writes last, so a half-made .venv is made again.

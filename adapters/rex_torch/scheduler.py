@@ -259,6 +259,8 @@ class GroupScheduler(LRScheduler):
                 continue  # A SequentialLR was made after the run had begun: a resume.
             if (name, index) in self._marks.warned:
                 continue
+            if name == "lr" and bool(found == self.get_lr()[index]):
+                continue  # Other code has set the rate of last_epoch, as torchtitan's resume does.
             self._marks.warned.add((name, index))
             warnings.warn(
                 f"{name} of parameter group {index} is {shown(found)}, which this scheduler did "

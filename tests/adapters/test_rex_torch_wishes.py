@@ -541,6 +541,19 @@ def test_nobody_is_named_where_nobody_was(make, copied, kind):
     assert column(again.optimizer, "lr") == [pytest.approx(rate(make, 6).expected, rel=1e-6)]
 
 
+@every_scheduler
+@pytest.mark.parametrize("kind", [float, torch.tensor], ids=["float", "tensor"])
+def test_the_rate_of_the_count_is_no_second_controller(make, kind):
+    """torchtitan resumes with the optimizer's state and the count alone."""
+    optimizer, resumed = sgd(lr=kind(0.1)), sgd(lr=kind(0.1))
+    scheduler, again = make(optimizer), make(resumed)
+    run(optimizer, scheduler, 5)
+    resumed.load_state_dict(optimizer.state_dict())
+    again.last_epoch, again._step_count = 5, 6
+    run(resumed, again, 1)
+    assert column(resumed, "lr") == [pytest.approx(rate(make, 6).expected, rel=1e-6)]
+
+
 # SequentialLR of PyTorch 2.8 calls its other schedulers so.
 @pytest.mark.filterwarnings("ignore:The epoch parameter in .scheduler.step:UserWarning")
 @every_scheduler

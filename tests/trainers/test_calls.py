@@ -133,7 +133,7 @@ def test_one_trainer_with_a_warmup_of_its_own(done):
     found = []
     for make in (ours, theirs):
         optimizer, scheduler = one_trainer(make, 3, done)
-        found.append(run(optimizer, scheduler))
+        found.append(run(optimizer, scheduler, T + 1 - done))
     assert found[0] == found[1]
 
 
