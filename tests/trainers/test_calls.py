@@ -85,8 +85,7 @@ def test_kohya(path, arguments, schedule):
 def one_trainer(make, warmup, done=0, state=None):
     """A scheduler as OneTrainer makes it, and its optimizer, with the number of updates done."""
     parameters = [torch.nn.Parameter(torch.zeros(()))]
-    groups = [{"params": parameters, "lr": 0.1, "initial_lr": 0.1}]
-    optimizer = torch.optim.SGD(groups, lr=0.1)
+    optimizer = torch.optim.SGD([{"params": parameters, "lr": 0.1, "initial_lr": 0.1}])
     if state is not None:
         optimizer.load_state_dict(state)
     scheduler = make(optimizer=optimizer, last_epoch=done - 1)
