@@ -166,9 +166,8 @@ def _check_beginning(optimizer: Optimizer, last_epoch: int) -> str | None:
             f"saved state brings; got {last_epoch!r}"
         )
     firsts = [float(group.get("initial_lr", group["lr"])) for group in groups]
-    # Another scheduler, made before this one, wraps the step. It leaves first rates too.
-    alone = not hasattr(optimizer.step, "_wrapped_by_lr_sched")
-    if remembered and not begun and (optimizer.state or alone):
+    # Without a state, the groups may have been given first rates, as OneTrainer's are.
+    if remembered and not begun and optimizer.state:
         _check_loaded(defaults(optimizer).get("lr"), firsts)
     if last_epoch >= 0:
         return None

@@ -155,7 +155,6 @@ def resumed(there, here):
 @pytest.mark.parametrize(
     ("kind", "there", "here", "firsts"),
     [
-        (SGD, {"lr": 0.1}, {"lr": 0.3}, "[0.1, 0.1]"),
         (AdamW, {"lr": 0.1}, {"lr": 0.3}, "[0.1, 0.1]"),
         (AdamW, {"rates": (1e-3, 1e-4)}, {"rates": (1e-4, 1e-5)}, "[0.001, 0.0001]"),
     ],
