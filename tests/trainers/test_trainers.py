@@ -11,7 +11,7 @@ from rex_core import Schedule, from_dict, rex, to_dict
 from tests.trainers.extra import RATES, SCHEDULE, T, needs, run, sgd, trainers_warn
 
 pytestmark = trainers_warn
-WITH_TORCHVISION = "pip install {} with a torchvision that fits torch"
+WITH_NOX = "`nox -s trainers` has it"
 PEAK = SCHEDULE.replace(peak_value=0.1, end_value=0.01)
 
 
@@ -157,7 +157,7 @@ def test_torchtitan_resumes(way):
 
 
 def test_composer():
-    composer = needs("composer", hint=WITH_TORCHVISION.format("mosaicml"))
+    composer = needs("composer", hint=WITH_NOX)
     from torch.utils.data import DataLoader
 
     class Model(composer.models.ComposerModel):
@@ -204,9 +204,7 @@ def test_composer():
 
 def test_ultralytics(tmp_path):
     """Per epoch, after a warmup of its own."""
-    classify = needs(
-        "ultralytics.models.yolo.classify", hint=WITH_TORCHVISION.format("ultralytics")
-    )
+    classify = needs("ultralytics.models.yolo.classify", hint=WITH_NOX)
     from PIL import Image
 
     for part, kind in itertools.product(("train", "val"), ("dark", "light")):
@@ -250,7 +248,7 @@ def test_ultralytics(tmp_path):
 
 def test_levanter():
     """Behind its own warmup; tests/trainers/test_calls.py has the call alone."""
-    config = needs("levanter.optim.config", hint="pip install --pre levanter")
+    config = needs("levanter.optim.config", hint=WITH_NOX)
     from dataclasses import dataclass
 
     import jax.numpy as jnp
