@@ -80,11 +80,13 @@ def keras(session: nox.Session, version: str) -> None:
 @nox.session(python="3.11", venv_backend="uv")
 def trainers(session: nox.Session) -> None:
     """The trainers of the guide that ask for a torchvision or for other versions."""
-    packages = ("torch==2.8.0", "torchvision", "ultralytics", "levanter>=1.2.dev0", *COMPOSER)
-    install(session, "-e", ".[jax,torch]", *packages, *TESTS)
+    levanter = ["levanter>=1.2.dev0", "chex", "gitpython"]
+    packages = ["torch==2.8.0", "torchvision", "ultralytics", *levanter, *COMPOSER, *TESTS]
+    install(session, "-e", ".[jax,torch]", *packages)
     session.install("--no-deps", "mosaicml")  # It asks for torch below 2.7.1.
     names = "composer or levanter or ultralytics"
-    run(session, "-rs", "-k", names, "tests/trainers/test_trainers.py")
+    files = "tests/trainers/test_trainers.py", "tests/trainers/test_guide.py"
+    run(session, "-rs", "-k", names, *files)
 
 
 @nox.session(python="3.11", venv_backend="uv")

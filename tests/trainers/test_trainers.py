@@ -218,7 +218,8 @@ def test_ultralytics(tmp_path):
         def _setup_scheduler(self):
             schedule = Schedule(end_value=self.args.lrf)
             self.lf = partial(schedule, T=self.epochs)  # Its own warmup asks for this one.
-            self.scheduler = lambda_lr(self.optimizer, schedule, self.epochs)
+            done = -1 if self.scheduler is None else self.epoch
+            self.scheduler = lambda_lr(self.optimizer, schedule, self.epochs, last_epoch=done)
 
     rates = []
     trainer = Trainer(
