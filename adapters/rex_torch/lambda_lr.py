@@ -294,8 +294,11 @@ class _Factors(GroupScheduler, LambdaLR):
         """The rates of the groups, from the numbers of the lambdas."""
         pairs = zip(self.base_lrs, numbers, strict=True)
         rates = [None if number is None else base * number for base, number in pairs]
-        both = zip(self._scales_in, rates, scaled(self.optimizer.param_groups, rates), strict=True)
-        return [rate if is_in else times_scale for is_in, rate, times_scale in both]
+        groups = self.optimizer.param_groups
+        if True in self._scales_in:  # A scale that is in the rate is not applied again.
+            both = zip(groups, self._scales_in, strict=True)
+            groups = [{} if is_in else group for group, is_in in both]
+        return scaled(groups, rates)
 
     def _take(self, places: Sequence[int | None]) -> None:
         groups, lambdas = self.optimizer.param_groups, self.lr_lambdas
