@@ -169,7 +169,7 @@ def named(name: str, function: str) -> Function:
         )
     known = FUNCTIONS.get(short)
     if known is None or (short != function and not known.__module__.startswith("rex_core.")):
-        fitting = [each for each, value in FUNCTIONS.items() if not _is_other_kind(name, value)]
+        fitting = [each for each, value in FUNCTIONS.items() if not is_other_kind(name, value)]
         raise ValueError(
             f"{name} must be one of {', '.join(fitting)}, or registered with rex_core.register"
             f"{nearest_name(function, fitting)}; got {shown(function)}"
@@ -177,8 +177,8 @@ def named(name: str, function: str) -> Function:
     return known
 
 
-def _is_other_kind(name: str, function: Function) -> bool:
-    """Whether a function is a profile where a sampling is wanted, or the other way round."""
+def is_other_kind(name: str, function: Function) -> bool:
+    """Whether a function is a profile for the argument "sampling", or a sampling for another."""
     if name in ("function", "data"):  # Of `bind` and `from_dict`, which take both.
         return False
     return is_profile(function) if name == "sampling" else is_sampling(function)
@@ -259,15 +259,22 @@ def _called_number(function: Function, left: int, spent: int, xp: Namespace) -> 
     return function(spent, left + spent)
 
 
+def _ruled(rule: Function, spent: Time, T: Real, xp: Namespace) -> Any:
+    return rule(last_step(spent, xp), T, xp)
+
+
+def _read(function: Function, spent: Time, T: Real, xp: Namespace) -> Any:
+    return function(spent, T)
+
+
 def _sampled(curve: Curve, number: NumberCurve, sampling: Function) -> tuple[Curve, NumberCurve]:
     """Curves at the moments that a sampling reads."""
-    door, function = door_of(sampling), taking_moments(sampling)
-    params = door.ready(dict(sampling.params)) if door and isinstance(sampling, Bound) else {}
-
-    def last_read(spent: Time, T: Real, xp: Namespace) -> Any:
-        if not isinstance(door, SamplingDoor):
-            return function(spent, T)
-        return door.read(last_step(spent, xp), T, xp, **params)
+    door = door_of(sampling)
+    if isinstance(door, SamplingDoor):
+        params = door.ready(dict(sampling.params)) if isinstance(sampling, Bound) else {}
+        last_read = partial(_ruled, partial(door.read, **params))
+    else:
+        last_read = partial(_read, taking_moments(sampling))
 
     def sampled(left: Time, spent: Time, T: Real, xp: Namespace) -> Any:
         read = last_read(spent, T, xp)

@@ -166,7 +166,7 @@ class Schedule(Timed, kind=True):
             _check_sum("warmup_ratio + decay_ratio", "at most 1", warmup_ratio, decay_ratio)
         self._set(
             profile=checked_function("profile", profile),
-            sampling=checked_function("sampling", sampling, sampling=True),
+            sampling=checked_function("sampling", sampling),
             **{name: ANY.stored(value) for name, value in values.items()},
             warmup_steps=whole_steps(warmup_steps),
             warmup_ratio=_ratio(warmup_ratio),

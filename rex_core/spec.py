@@ -19,8 +19,7 @@ from rex_core.functions import (
     Function,
     bind,
     check_called,
-    is_profile,
-    is_sampling,
+    is_other_kind,
     named,
 )
 from rex_core.names import check_names, nearest_name
@@ -158,16 +157,19 @@ def from_dict(data: Any) -> Any:
     return _decode("data", data if entries is None else entries)
 
 
-def checked_function(name: str, function: Any, *, sampling: bool = False) -> Any:
-    """A function of (t, T), or a sampling: itself, or by its name or its dictionary."""
+def checked_function(name: str, function: Any) -> Any:
+    """A function of (t, T): itself, or by its name or its dictionary.
+
+    An argument of the name "sampling" must be no profile. All others must be no sampling.
+    """
     if isinstance(function, str):
         function = named(name, function)
     elif _entries(function) is not None:
         function = from_dict(function)
     if not callable(function) or isinstance(function, type):
         raise ValueError(f"{name} must be a function of (t, T); got {shown(function)}")
-    if is_profile(function) if sampling else is_sampling(function):
-        kind = "profile" if sampling else "sampling"
+    if is_other_kind(name, function):
+        kind = "profile" if name == "sampling" else "sampling"
         raise ValueError(f"{name} must not be a {kind}; got {name_of(function)}")
     check_called(name, function)
     return function
