@@ -180,7 +180,7 @@ class WithScheduler(Model):
         self.scheduler = scheduler
 
     def configure_optimizers(self):
-        optimizer = torch.optim.SGD(self.parameters(), lr=1.0)  # So that a profile is a rate.
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
         return [optimizer], [{"scheduler": self.scheduler(optimizer), "interval": "step"}]
 
 
