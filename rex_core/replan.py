@@ -128,8 +128,8 @@ class Replan(Timed, kind=True):
             check_limits("T0", T0, 0, limits(step.dtype, xp)[1], step.dtype)
             real = as_float(step, xp)
             t0, T0 = (alike(v, step if is_integer(v, xp) else real, xp) for v in (t0, T0))
-        if is_number(T0) and not is_integer(step, xp):
-            t0, T0 = float(t0), float(T0)
+        if not is_integer(step, xp):
+            t0, T0 = (float(v) if is_number(v) else v for v in (t0, T0))
         left: Time = T0 - t0
         changed = less(t0, t)
         if self.decay_now:
