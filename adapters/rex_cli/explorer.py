@@ -19,17 +19,22 @@ from bokeh.plotting import figure
 from bokeh.server.server import Server
 
 from rex_cli.pictures import points
-from rex_cli.settings import PAIRS, RESTARTS, settings
+from rex_cli.settings import PAIRS, RESTARTS, Setting, settings
 from rex_cli.snippets import TARGETS, snippet
-from rex_cli.state import REPLANS, State, added, curves, named, read_state, shown, theory
+from rex_cli.state import REPLANS, State, added, curves, named, read_state, theory
 from rex_core import Schedule
 from rex_core.adapting import FUNCTIONS, PRESETS, PROFILES
 
-_SLIDERS = {  # Their ends and steps. Other numbers are typed.
-    "beta": (-2, 0.99, 0.01),
-    "warmup_ratio": (0, 0.95, 0.01),
-    "hold_ratio": (0, 0.95, 0.01),
-    "t0": (0, 0.99, 0.01),
+_SLIDERS = {  # Their ends, and the value where none is given. Other numbers are typed.
+    "beta": (-2, 0.99, 0.5),
+    "warmup_ratio": (0, 0.95, 0),
+    "hold_ratio": (0, 0.95, 0),
+    "t0": (0, 0.99, 0.5),
+}
+_TABS = {  # The column of the data, and the titles of a tab and of its axis.
+    "y": ("linear", "value"),
+    "y_log": ("logarithmic", "value"),
+    "y_sum": ("added up", "sum of the values"),
 }
 _WRONG: dict[str, str | None] = {"color": "#b00020"}
 _WRAPPED = ".bk-btn-group {flex-wrap: wrap} .bk-btn-group > .bk-btn {flex-grow: 0}"
@@ -49,9 +54,7 @@ class _Page:
         self.link = ui.TextInput(name="link", title="The link to this page", width=700)
         replace = "window.history.replaceState(null, '', cb_obj.value)"
         self.link.js_on_change("value", CustomJS(code=replace))
-        budgets = ui.Checkbox(
-            name="budgets", label="also at T/10 and T/100", active=state["budgets"]
-        )
+        budgets = ui.Checkbox(name="budgets", label="also T/10, T/100", active=state["budgets"])
         budgets.on_change("active", lambda _, __, new: self.change("budgets", new, state))
         self.editor = column(width=320)
         self.picker = ui.RadioButtonGroup(
@@ -64,11 +67,11 @@ class _Page:
         more.on_click(self.add)
         schedules = ui.Div(text="<b>Schedules</b>"), self.picker, row(more, self.less)
         left = column(self._field("T", state), budgets, *schedules, self.editor, width=330)
-        tabs = [self._tab(title) for title in ("linear", "logarithmic", "added up")]
+        tabs = [self._tab(*each) for each in _TABS.items()]
         after = row(
-            self._choice("replan", [*REPLANS], state),
-            self._field("t0", state, "t0, as a share of T"),
-            self._field("T1", state, "T1, the budget after it"),
+            self._field("replan", state, REPLANS),
+            self._field("t0", state, title="t0, as a share of T"),
+            self._field("T1", state, title="T1, the budget after it"),
         )
         self.note = ui.Div(name="note", styles=_WRONG, render_as_text=True)
         right = column(
@@ -76,7 +79,7 @@ class _Page:
             Tabs(tabs=tabs, sizing_mode="stretch_width"),
             after,
             self.theory,
-            self._choice("for", [*TARGETS], state),
+            self._field("for", state, TARGETS),
             self.code,
             self.link,
             sizing_mode="stretch_width",
@@ -85,41 +88,36 @@ class _Page:
         document.title = "rex explore"
         self.choose(0)
 
-    def _tab(self, title: str) -> TabPanel:
+    def _tab(self, values: str, titles: tuple[str, str]) -> TabPanel:
         plot = figure(
             height=420,
-            y_axis_type="log" if title == "logarithmic" else "linear",
+            y_axis_type="log" if values == "y_log" else "linear",
             x_axis_label="t",
-            y_axis_label="sum of the values" if title == "added up" else "value",
+            y_axis_label=titles[1],
             sizing_mode="stretch_width",
             tools="pan,box_zoom,wheel_zoom,reset,save",
         )
         plot.toolbar.logo = None
-        key = {"linear": "", "logarithmic": "_log", "added up": "_sum"}[title]
         style: Any = {"line_color": "color", "line_dash": "dash", "legend_field": "label"}
-        plot.multi_line("x", f"y{key}", line_width=2, source=self.source, **style)
-        return TabPanel(child=plot, title=title)
+        plot.multi_line("x", values, line_width=2, source=self.source, **style)
+        return TabPanel(child=plot, title=titles[0])
 
-    def _field(self, name: str, target: State, title: str = "") -> Any:
-        """A slider or a text of a number."""
-        if name in _SLIDERS:
-            start, end, step = _SLIDERS[name]
-            value = float(target.get(name, 0.5 if name == "beta" else 0))
-            field: Any = ui.Slider(start=start, end=end, step=step, value=value)
+    def _field(self, name: str, target: State, options: Any = (), title: str = "") -> Any:
+        """A choice, a slider or a text, and the place for a message beside it."""
+        event = "value"
+        if options:
+            field: Any = ui.Select(options=[*options], value=target.get(name, options[0]))
+        elif name in _SLIDERS:
+            start, end, first = _SLIDERS[name]
+            value = float(target.get(name, first))
+            field = ui.Slider(start=start, end=end, step=0.01, value=value)
+            event = "value_throttled"
         else:
             field = ui.TextInput(value=str(target.get(name, "")))
         field.update(name=name, title=title or name, width=300)
-        event = "value_throttled" if name in _SLIDERS else "value"
         field.on_change(event, lambda _, __, new: self.change(name, new, target))
         self.notes[name] = ui.Div(name=f"note {name}", styles=_WRONG, render_as_text=True)
         return column(field, self.notes[name])
-
-    def _choice(self, name: str, options: list[Any], target: State) -> ui.Select:
-        select = ui.Select(
-            name=name, title=name, options=options, value=target.get(name, options[0]), width=300
-        )
-        select.on_change("value", lambda _, __, new: self.change(name, new, target))
-        return select
 
     def choose(self, number: int) -> None:
         """Show the fields of one schedule."""
@@ -133,24 +131,12 @@ class _Page:
     def _editor(self, chosen: State) -> list[Any]:
         """The fields of a schedule: the arguments of its preset, profile and sampling."""
         taken = _taken(chosen)
-        fields = [self._choice("preset", ["", *PRESETS], chosen)]
+        fields = [self._field("preset", chosen, ["", *PRESETS])]
         for each in settings():
-            if each.name not in taken:
-                continue
-            if each.kind == "function":
-                names = [
-                    name
-                    for name, function in FUNCTIONS.items()
-                    if (function in PROFILES) == (each.name != "sampling")
-                ]
-                names.sort(key=lambda name: name != taken[each.name])  # The default comes first.
-                fields.append(self._choice(each.name, names, chosen))
-            elif each.kind == "truth":
-                fields.append(self._choice(each.name, ["false", "true"], chosen))
-            else:
-                fields.append(self._field(each.name, chosen))
+            if each.name in taken:
+                fields.append(self._field(each.name, chosen, _options(each, taken[each.name])))
         if "part" in taken:
-            fields.append(self._choice("part", ["lr", "momentum"], chosen))
+            fields.append(self._field("part", chosen, ["lr", "momentum"]))
         return fields
 
     def change(self, name: str, value: Any, target: State) -> None:
@@ -188,30 +174,39 @@ class _Page:
         """Draw the state, or show its error."""
         try:
             own = named(self.state)
-            found = shown(self.state, own)
+            found = curves(self.state, own)
             drawn = [points(each.schedule, each.T) for each in found]
             said = theory(own)
-            chosen = own[self.chosen]
         except ValueError as error:
             self.say(str(error))
             return
         try:
-            lines = snippet(chosen, self.state["for"])
+            self.code.text = snippet(own[self.chosen], self.state["for"])
         except ValueError as error:  # Frameworks count updates, and T may be hours.
-            lines = str(error)
-        positive = [[value if value > 0 else math.nan for value in y] for _, y in drawn]
+            self.code.text = str(error)
         self.source.data = {
             "label": [each.label for each in found],
             "color": [Dark2_8[i % 8] for i in range(len(found))],
             "dash": [_DASHES[i % 4] for i in range(len(found))],
             "x": [x for x, _ in drawn],
             "y": [y for _, y in drawn],
-            "y_log": positive,
+            "y_log": [[value if value > 0 else math.nan for value in y] for _, y in drawn],
             "y_sum": [added(each, x) for each, (x, _) in zip(found, drawn, strict=True)],
         }
         self.say("")
-        self.theory.text, self.code.text = said, lines
+        self.theory.text = said
         self.link.value = f"?{urlencode({'state': json.dumps(self.state)})}"
+
+
+def _options(setting: Setting, default: Any) -> list[str]:
+    """The values among which a setting is chosen, its default first. A number has none."""
+    if setting.kind == "truth":
+        return ["false", "true"]
+    if setting.kind != "function":
+        return []
+    curve = setting.name != "sampling"
+    names = [name for name, function in FUNCTIONS.items() if (function in PROFILES) == curve]
+    return sorted(names, key=lambda name: name != default)
 
 
 def _taken(chosen: State) -> dict[str, Any]:
@@ -233,16 +228,13 @@ def _taken(chosen: State) -> dict[str, Any]:
 def page(document: Any) -> None:
     """Fill a document of Bokeh's, from the state in the link."""
     given = document.session_context.request.arguments.get("state", [b"{}"])[0]
-    state, message = read_state("{}"), ""
+    message = ""
     try:
-        read = read_state(given)
-        curves(read)
-        state = read
+        state = read_state(given)
+        curves(state, named(state))
     except (ValueError, RecursionError) as error:
-        message = f"This link is not one of the page's: {error}"
-    filled = _Page(document, state)
-    if message:
-        filled.say(message)
+        state, message = read_state("{}"), f"This link is not one of the page's: {error}"
+    _Page(document, state).say(message)
 
 
 def serve(port: int, opened: Callable[[str], Any]) -> None:

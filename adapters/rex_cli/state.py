@@ -37,18 +37,16 @@ def read_state(text: str | bytes) -> State:
         ValueError: The text is no state.
     """
     given = json.loads(text)
-    if not isinstance(given, dict):
-        raise ValueError(f"state must be a dictionary; got {text!r:.200}")
-    state = {**json.loads(json.dumps(FIRST)), **given}
-    rows = state["schedules"]
-    fits = state.keys() == FIRST.keys() and all(
+    first: State = json.loads(json.dumps(FIRST))
+    state = first | given if isinstance(given, dict) else {}
+    fits = state.keys() == first.keys() and all(
         isinstance(state[name], int | float if isinstance(value, float) else type(value))
-        for name, value in FIRST.items()
+        for name, value in first.items()
     )
-    if not (fits and rows and all(isinstance(each, dict) for each in rows)):
-        raise ValueError(f"state must have {', '.join(FIRST)}; got {text!r:.200}")
-    if not all(isinstance(value, str | float | int) for each in rows for value in each.values()):
-        raise ValueError(f"schedules must have numbers and names; got {rows!r:.200}")
+    rows = state["schedules"] if fits else []
+    values = [each for row in rows for each in (row.values() if isinstance(row, dict) else [None])]
+    if not rows or not all(isinstance(each, str | float | int) for each in values):
+        raise ValueError(f"state must be like {json.dumps(FIRST)}; got {text!r:.200}")
     for name, known in (("replan", REPLANS), ("for", TARGETS)):
         if state[name] not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}; got {state[name]!r:.200}")
@@ -73,13 +71,8 @@ def named(state: State) -> list[Named]:
     return made
 
 
-def curves(state: State) -> list[Named]:
-    """The curves of a state: its schedules, also under other budgets and after a replan."""
-    return shown(state, named(state))
-
-
-def shown(state: State, found: list[Named]) -> list[Named]:
-    """The curves of a state whose schedules are made already."""
+def curves(state: State, found: list[Named]) -> list[Named]:
+    """The curves of the schedules of a state, also under other budgets and after a replan."""
     drawn = []
     for each in found:
         drawn.append(each)
@@ -100,22 +93,17 @@ def shown(state: State, found: list[Named]) -> list[Named]:
 
 def theory(found: list[Named]) -> str:
     """The best peaks and bounds of rates in convex theory, divided by the first one's."""
-    rates = [(i, each) for i, each in enumerate(found, 1) if each.part == "lr"]
+    rates = {i: each for i, each in enumerate(found, 1) if each.part == "lr"}
     if not rates or not isinstance(found[0].T, int) or found[0].T > _BOUNDED:
         return ""
-    results = []
-    for i, each in rates:
-        largest = max(points(each.schedule, each.T)[1])
-        peak = largest * best_peak(each.schedule, each.T)
-        results.append((i, peak, loss_bound(each.schedule, each.T)))
-    first, first_peak, first_bound = results[0]
-    lines = [
-        f"{i}: best peak {peak / first_peak:.3g}, bound {bound / first_bound:.4g}"
-        for i, peak, bound in results
-    ]
-    return "\n".join(
-        [f"Best peak and bound, relative to schedule {first}, by convex theory", *lines]
-    )
+    lines = [f"Best peak and bound, relative to schedule {min(rates)}, by convex theory"]
+    first = None
+    for i, each in rates.items():
+        peak = max(points(each.schedule, each.T)[1]) * best_peak(each.schedule, each.T)
+        own = np.array([peak, loss_bound(each.schedule, each.T)])
+        first = own if first is None else first
+        lines.append("{}: best peak {:.3g}, bound {:.4g}".format(i, *(own / first)))
+    return "\n".join(lines)
 
 
 def added(each: Named, steps: list[float]) -> list[float]:

@@ -21,26 +21,30 @@ def state(*rows, **others):
     return {**FIRST, "schedules": [*rows], **others}
 
 
+def drawn(shown):
+    return curves(shown, named(shown))
+
+
 def values(schedule, T):
     return [schedule(t, T) for t in range(T + 1)]
 
 
 def test_a_state_is_drawn():
-    shown = curves(
+    shown = drawn(
         state({"profile": "rex", "beta": 0.9}, {"preset": "demon"}, T="100", budgets=True)
     )
     assert [each.T for each in shown] == [100, 10, 1] * 2
     assert shown[1].schedule == Schedule(bind("rex", beta=0.9))
     assert shown[3].schedule == demon()
-    both = curves(state({"profile": "linear"}, T="100", replan="replan", t0=0.3, T1="300"))
+    both = drawn(state({"profile": "linear"}, T="100", replan="replan", t0=0.3, T1="300"))
     assert [each.T for each in both] == [100, 300]
     assert both[1].schedule == Replan(Schedule("linear"), 30, 100)
-    (pair,) = curves(state({"preset": "one_cycle", "part": "momentum", "peak_value": "2"}))
+    (pair,) = drawn(state({"preset": "one_cycle", "part": "momentum", "peak_value": "2"}))
     assert pair.schedule == one_cycle(2).momentum
     row = {"preset": "falling_momentum", "averaged": "true", "part": "lr"}
-    (pair,) = curves(state(row))
+    (pair,) = drawn(state(row))
     assert pair.schedule == falling_momentum(averaged=True).lr
-    (steps,) = curves(state({"profile": "step", "milestones": "0.3,0.6,-10"}))
+    (steps,) = drawn(state({"profile": "step", "milestones": "0.3,0.6,-10"}))
     assert steps.schedule == Schedule(bind("step", milestones=(0.3, 0.6, -10)))
 
 
@@ -96,7 +100,7 @@ def test_theory_is_of_rates():
 def test_a_replan_that_comes_too_late():
     for T1 in ("50", "20"):
         with pytest.raises(ValueError, match=f"^T1 must be above t0 = 50; got {T1}$"):
-            curves(state({"profile": "rex"}, T="100", T1=T1, replan="replan"))
+            drawn(state({"profile": "rex"}, T="100", T1=T1, replan="replan"))
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +234,7 @@ def test_many_schedules_leave_the_buttons_free(browser, address):
 def test_several_schedules(browser, address):
     shown = state({"profile": "rex"}, {"profile": "cosine"}, T="50", replan="cooldown", T1="40")
     reader = Reader(browser, f"{address}?{urlencode({'state': json.dumps(shown)})}")
-    expected = {each.label: values(each.schedule, each.T) for each in curves(shown)}
+    expected = {each.label: values(each.schedule, each.T) for each in drawn(shown)}
     assert reader.curves() == expected
     assert len(expected) == 4
     reader.page.get_by_role("button", name="add").click()
