@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-sys.path.insert(0, str(Path(__file__).parent))  # For pictures.py, which the pages draw with.
+# The pages draw with pictures.py, in processes of their own.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
 
 from rex_core import __version__
 
@@ -15,11 +16,10 @@ copyright = "2026, the authors of rex-schedules"
 version = release = __version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx-mathjax-offline",
-    "matplotlib.sphinxext.plot_directive",
 ]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -28,10 +28,9 @@ autodoc_typehints = "none"
 add_module_names = False
 napoleon_use_ivar = True
 default_role = "py:obj"
-plot_formats = [("png", 120)]
-plot_html_show_formats = False
-plot_html_show_source_link = False
-plot_include_source = False
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_merge_streams = True
 
 html_theme = "furo"
 html_title = f"rex-schedules {version}"
