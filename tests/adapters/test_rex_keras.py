@@ -272,7 +272,7 @@ def test_several_optimizers():
 
 def digits():
     images, labels = load_digits(return_X_y=True)
-    return (images[:640] / 16).astype("float32"), labels[:640]
+    return (images[:640] / 16).astype("float32"), labels[:640].astype("int32")
 
 
 def network(optimizer):
@@ -334,7 +334,7 @@ def test_a_saved_model_goes_on_in_a_new_process(tmp_path):
 def test_a_resumed_run_takes_a_longer_budget(tmp_path):
     """After compiling again; a compiled train step keeps the schedule it has seen."""
     model = probe(keras.optimizers.SGD(as_schedule(RATE, 6)))
-    model.fit(np.eye(12)[:3], np.full((3, 1), -9), batch_size=1, shuffle=False, verbose=0)
+    model.fit(np.eye(12)[:3], np.full((3, 1), -9.0), batch_size=1, shuffle=False, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for each in (model, loaded):
