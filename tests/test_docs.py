@@ -23,6 +23,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_every_page_is_in_the_contents(site):
     pages = {path.relative_to(ROOT / "docs").with_suffix("") for path in ROOT.glob("docs/**/*.md")}
     assert pages <= {path.relative_to(site).with_suffix("") for path in site.rglob("*.html")}
@@ -31,6 +32,7 @@ def test_every_page_is_in_the_contents(site):
     assert missing == []
 
 
+@pytest.mark.long
 def test_no_page_loads_from_another_host(site):
     loaded = {
         page.name: LOADED.findall(page.read_text(encoding="utf-8")) for page in site.rglob("*.html")
@@ -38,6 +40,7 @@ def test_no_page_loads_from_another_host(site):
     assert {name: found for name, found in loaded.items() if found} == {}
 
 
+@pytest.mark.long
 def test_pictures_are_drawn(site):
     text = (site / "profiles.html").read_text(encoding="utf-8")
     pictures = re.findall(r"<img [^>]*src=\"(_images/[^\"]*)", text)

@@ -9,13 +9,20 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+TRAIN = "choose-on-a-tenth.md", "sixteen-bits.md", "which-peak.md"  # Pages that train for long.
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
+def named(page):
+    """A page as a parameter, under its path."""
+    marks = pytest.mark.long if page.name in TRAIN else ()
+    return pytest.param(page, marks=marks, id=page.relative_to(ROOT).as_posix())
+
+
 # Keras hands NumPy arrays of JAX and PyTorch to NumPy in the old way.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", [*map(named, PAGES)])
 def test_code_blocks(page):
     text = page.read_text(encoding="utf-8")
     namespace = {"__name__": page.stem}
@@ -65,7 +72,7 @@ def consoles(text, folder, shell):
 CONSOLES = [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")]
 
 
-@pytest.mark.parametrize("page", CONSOLES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", [*map(named, CONSOLES)])
 def test_consoles(page, tmp_path, shell):
     text = page.read_text(encoding="utf-8")
     found = [*consoles(text, tmp_path, shell)]

@@ -38,6 +38,7 @@ def test_arguments_that_are_refused(make):
             make(T, norm=norm)
 
 
+@pytest.mark.long
 @both
 def test_the_two_record_the_same(norm):
     """One network in both, from the same weights, with the same batches and updates."""
@@ -93,6 +94,7 @@ def test_a_refined_profile_is_a_value(found):
     assert loss_bound(profile, LONG) > loss_bound(linear, LONG)  # Its norms were not flat.
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("T", [50, LONG, 5000])
 def test_a_refined_profile_is_the_rate_in_every_framework(found, T):
     _, schedule = found

@@ -486,6 +486,7 @@ def test_values_start_without_matplotlib_and_frameworks():
     assert not imported & {"matplotlib", "plotille", "yaml", "torch", "jax", "keras"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -637,6 +638,7 @@ def test_plot_takes_axes_and_gives_them_back(pyplot):
     assert ax.get_xlabel() == "epochs"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("T", [10**6 + 7, 10**12, 8.0, 1.0])
 def test_plot_reads_long_budgets_at_some_places(pyplot, T):
     (line,) = plot(PERSON, T).lines
@@ -711,6 +713,7 @@ def test_the_picture_in_text_has_a_logarithmic_axis(pyplot):
     assert re.search(r"^ *1e-06 \|", text, re.MULTILINE)
 
 
+@pytest.mark.long
 def test_colours_only_where_a_terminal_shows_them(shell):
     script = shutil.which("script")
     line = "rex plot --profile rex --profile cosine -T 100"

@@ -242,6 +242,7 @@ def test_transformers(tmp_path):
     assert rates == pytest.approx(RATES, rel=1e-15)
 
 
+@pytest.mark.long
 @with_momentum
 def test_transformers_with_a_momentum(flags, rate, momentum, averaged, tmp_path):
     assert trained_by_transformers(flags, tmp_path) == planned(rate, momentum)

@@ -209,6 +209,7 @@ def test_bad_input_is_said_beside_the_field(reader):
     assert not reader.page.get_by_text("peak_value must be").is_visible()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["T", "T1"])
 def test_an_empty_budget_is_said_beside_its_field(reader, name):
     reader.page.get_by_label("replan").select_option("replan")
@@ -222,6 +223,7 @@ def test_an_empty_budget_is_said_beside_its_field(reader, name):
     reader.wait(f"note {name}", "visible", False)
 
 
+@pytest.mark.long
 def test_many_schedules_leave_the_buttons_free(browser, address):
     shown = state(*[{"profile": "rex"}] * 14, T="20")
     reader = Reader(browser, f"{address}?{urlencode({'state': json.dumps(shown)})}")
@@ -232,6 +234,7 @@ def test_many_schedules_leave_the_buttons_free(browser, address):
     reader.page.close()
 
 
+@pytest.mark.long
 def test_several_schedules(browser, address):
     shown = state({"profile": "rex"}, {"profile": "cosine"}, T="50", replan="cooldown", T1="40")
     reader = Reader(browser, f"{address}?{urlencode({'state': json.dumps(shown)})}")
@@ -246,6 +249,7 @@ def test_several_schedules(browser, address):
     reader.page.close()
 
 
+@pytest.mark.long
 def test_a_preset_shows_its_own_fields(reader):
     reader.page.get_by_label("preset").select_option("noam")
     reader.page.wait_for_selector("text=inverse_sqrt")
@@ -269,6 +273,7 @@ def test_a_preset_shows_its_own_fields(reader):
     )
 
 
+@pytest.mark.long
 def test_a_link_that_is_broken_is_said(browser, address):
     hostile = '{"<img src=x onerror=document.title=1>": 1}'
     for text in (hostile, '{"schedules": [{"profile": 3}]}', "[" * 20_000):
@@ -279,6 +284,7 @@ def test_a_link_that_is_broken_is_said(browser, address):
         reader.page.close()
 
 
+@pytest.mark.long
 def test_a_budget_of_hours_has_a_picture_and_no_lines(browser, address):
     shown = state({"profile": "rex"}, T="8.5")
     page = browser.new_page()

@@ -654,6 +654,7 @@ def test_without_keras_the_extra_is_named():
     assert "pip install 'rex-schedules[keras]'" in run.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", ["2.15.0", "3.0.5", "3.8.0"])
 def test_an_older_keras_is_refused_with_both_versions(version):
     code = f"import keras; keras.__version__ = '{version}'; import rex_keras"

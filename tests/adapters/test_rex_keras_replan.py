@@ -79,6 +79,7 @@ class InACallback:
             self.fit(start, end)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [InTheStep, InACallback])
 @pytest.mark.parametrize(
     ("schedule", "case"), [(RATE, c) for c in CHANGES] + [(HELD, "inside hold")]

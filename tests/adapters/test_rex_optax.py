@@ -137,6 +137,7 @@ HYPERPARAMS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [as_schedule, BudgetedSchedule])
 @pytest.mark.parametrize("case", HYPERPARAMS.values(), ids=HYPERPARAMS)
 def test_every_hyperparameter_follows_its_schedule(case, make):
@@ -433,6 +434,7 @@ def test_a_number_of_a_function_is_no_weak_array():
     assert (value.dtype, value.weak_type) == (jnp.float32, False)
 
 
+@pytest.mark.long
 def test_a_float_between_two_updates():
     """Without a plan it is the place itself, to the last digit."""
     budgeted = BudgetedSchedule(Schedule(linear), 97)

@@ -152,6 +152,7 @@ def test_a_restored_state_of_numpy_arrays(step_of):
     check(step_of(replan(replan(state, LARGEST), 2000)), 1, 1000, [(1, LARGEST), (1, 2000)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -216,6 +217,7 @@ def test_the_last_steps_keep_their_digits(x64):
     assert found == 0
 
 
+@pytest.mark.long
 def test_in_a_compiled_loop_and_in_lanes():
     """Traced, a budget that is not above the count leaves nothing; nothing is NaN."""
     schedule = BudgetedSchedule(HELD, 30)

@@ -90,6 +90,7 @@ NESTED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", NESTED.values(), ids=NESTED)
 def test_however_deep_the_state_is(make):
     state = trained(make(20), 8)
@@ -489,6 +490,7 @@ ADAPTIVE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("factory", ADAPTIVE.values(), ids=ADAPTIVE)
 def test_a_first_rate_of_zero_and_optimizers_that_find_the_rate(factory):
     """What the docstrings say: NaN from 0, and all is well from an init_value above 0."""

@@ -140,6 +140,7 @@ study.optimize(objective, n_trials=12)
 """
 
 
+@pytest.mark.long
 def test_a_study_in_a_database_and_of_another_process(tmp_path):
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     command = [sys.executable, "-W", "error", "-c", CODE, storage, json.dumps(SPACE)]
@@ -235,6 +236,7 @@ print("RESULT", json.dumps([{k: f[k] for k in ("config", "loss", "schedule")} fo
 """
 
 
+@pytest.mark.long
 def test_ray_tune(tmp_path):
     environment = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     run = subprocess.run(

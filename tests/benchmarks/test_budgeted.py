@@ -65,6 +65,7 @@ class Lanes:
         return np.array([self.programs.validation(state), self.programs.test(state)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("T", [1, 7])
 def test_schedule_free_is_measured_at_its_average(T: int) -> None:
     lanes = programs(slope(), OPTIMIZERS["Schedule-Free SGD"], [Rule(Schedule(constant))])
@@ -120,6 +121,7 @@ def test_a_lane_alone_is_the_lane_among_others() -> None:
         np.testing.assert_allclose(errors[:, seed, rate, schedule], own_errors, atol=0.01)
 
 
+@pytest.mark.long
 def test_stops_on_the_way_change_nothing() -> None:
     lanes = Lanes(digits(), [SCHEDULES["REX"]], [0.1], [3])
     whole, halting = lanes.train(40), lanes.train(40, 1, 28, 29)
@@ -128,6 +130,7 @@ def test_stops_on_the_way_change_nothing() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.long
 def test_an_epoch_shows_every_example_once() -> None:
     def metric(model: Model, rows: Any, key: Any) -> Any:
         return -model.params[rows].sum()
@@ -156,12 +159,14 @@ def test_an_epoch_shows_every_example_once() -> None:
         np.testing.assert_array_equal(lanes.train(3 * epochs).model.params, epochs)
 
 
+@pytest.mark.long
 def test_budgets_share_one_compilation() -> None:
     results = run(slope(), SCHEDULES, (5, 50, 100), (0.1,), (0, 1))
     assert results.updates == (2, 20, 40)
     assert results.compilations == (1, 0, 0)
 
 
+@pytest.mark.long
 def test_a_static_budget_would_be_counted() -> None:
     lanes = Lanes(slope(), RULES, (0.1,), (0,))
     static = jax.jit(lambda state, T: lanes.advance(state, T, T), static_argnums=1)

@@ -144,6 +144,7 @@ def test_beyond_64_bits_arrays_are_refused(T):
             jax.jit(lambda t, function=function: function(t, T))(3)
 
 
+@pytest.mark.long
 def test_arrays_of_64_bits():
     """To the bounds in the dtype of the result: float32 in PyTorch, whatever the integers."""
     samplings = {name(case): bound_of(case) for case in SAMPLINGS}

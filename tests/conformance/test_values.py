@@ -79,6 +79,11 @@ SAMPLINGS = [
     ("at", {"milestones": (3, 0.5, -4)}),
 ]
 
+LONG_TO_RUN = "jax_vmap", "jax_x64", "numpy_scalars"
+LANES = [
+    pytest.param(backend, marks=pytest.mark.long if backend in LONG_TO_RUN else ())
+    for backend in BACKENDS
+]
 PAIRS = list(zip(PROFILES[::2], SAMPLINGS, strict=False))
 BUDGETS = [1, 2, 3, 5, 7, 10, 99, 100, 1000]
 
@@ -98,7 +103,7 @@ def steps_of(T):
     return [-5, -1, 1, T - 1, T + 1, 2 * T, *(i * T // 40 for i in range(41))]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", LANES)
 @pytest.mark.parametrize("case", PROFILES, ids=name)
 def test_profiles(case, backend):
     function, params, bound = case
@@ -111,7 +116,7 @@ def test_profiles(case, backend):
         assert np.max(reference.ulps(values, exact)) <= bound
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", LANES)
 @pytest.mark.parametrize("case", SAMPLINGS, ids=name)
 def test_samplings(case, backend):
     function, params = case
@@ -123,7 +128,7 @@ def test_samplings(case, backend):
         assert reads.tolist() == exact
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", LANES)
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: "-with-".join(map(name, pair)))
 def test_schedules(pair, backend):
     """A profile with a sampling, between warmup and floor."""

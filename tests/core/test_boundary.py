@@ -53,6 +53,7 @@ def test_the_stated_limit():
     assert MAX_DENOMINATOR == LIMIT
 
 
+@pytest.mark.long
 @given(RATIOS)
 @example(Fraction(LIMIT - 2, LIMIT - 1))
 @example(Fraction(LIMIT // 2, LIMIT - 1))
@@ -207,6 +208,7 @@ def test_beyond_the_limit():
         assert abs(at(T, T, milestones=(share,)) - share * T) <= 1 + T / LIMIT
 
 
+@pytest.mark.long
 def test_the_memory_of_ratios_is_bounded():
     """Distinct shares, as a search draws them, leave no more behind than a few of them."""
     shares = np.random.default_rng(4).random(20_000).tolist()

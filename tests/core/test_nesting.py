@@ -221,6 +221,7 @@ def test_users_functions_get_whole_steps_as_they_are():
     np.testing.assert_allclose(replan(torch.tensor(steps), 40), expected, 1e-6, 1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "wrap",
     [

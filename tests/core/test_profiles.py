@@ -216,6 +216,7 @@ def test_jax_results_are_strongly_typed_for_weak_parameters(function, parameter,
         assert not function(5, 10, **{parameter: jnp.asarray(value)}).weak_type
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8", "int64"])
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_small_integers_do_not_wrap(library, dtype):
@@ -264,6 +265,7 @@ def test_no_traced_t_or_T_gives_nan(functions):
             assert not np.any(wrong), (case, t[wrong], T[wrong])
 
 
+@pytest.mark.long
 def test_no_traced_t_or_T_gives_a_later_moment():
     compiled = jax.jit(together(SAMPLINGS[1:]))
     for t, T in nasty_pairs():

@@ -104,6 +104,7 @@ SAMPLINGS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=name)
 @pytest.mark.parametrize("backend", ["python", "numpy", "jax_jit", "torch"])
 def test_phases_and_reads_keep_their_places_on_the_curve(sampling, backend):
@@ -255,6 +256,7 @@ def test_a_sweep_of_plans():
     np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "array", [np.array, jnp.array, torch.tensor], ids=["numpy", "jax", "torch"]
 )
@@ -315,6 +317,7 @@ OWN = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("function", "backends"), OWN.values(), ids=OWN)
 def test_a_function_of_ones_own(function, backends):
     """It gets t' as a number or an array of its library, whatever it does with that."""

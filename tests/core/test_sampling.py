@@ -202,6 +202,7 @@ def test_a_float_budget_is_enough(sampling, moments):
         assert sampling(np.arange(12), np.float64(10.0))[t] == read
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_parameters_may_be_arrays(library):
     array = LIBRARIES[library]

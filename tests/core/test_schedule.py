@@ -370,6 +370,7 @@ def test_join_at_exact_steps_of_long_budgets():
         assert jitted(np.array([start - 1, start]), T).tolist() == [0, 1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cycles", [1, 2, 3, 5])
 @pytest.mark.parametrize("period_mult", [1, 2, 0.5, 1.1, 10])
 @pytest.mark.parametrize("peak_mult", [1, 0.5])

@@ -113,6 +113,7 @@ def sweep(request):
     return make, values, lambda swept: np.testing.assert_allclose(swept, expected, 2e-6, 1e-7)
 
 
+@pytest.mark.long
 def test_vmap_over_a_schedule_built_inside(sweep):
     make, values, check = sweep
     check(jax.jit(jax.vmap(lambda value: make(value)(jnp.array(STEPS), T)))(jnp.array(values)))
@@ -249,6 +250,7 @@ def test_gradient_by_the_budget():
     assert slope == pytest.approx(0.03, rel=1e-6)
 
 
+@pytest.mark.long
 def test_gradients_by_the_budget_are_finite_at_its_ends():
     """Where a power or a root of 0 has no slope."""
     roots = [bind(polynomial, power=0.5), bind(polynomial, power=1.0)]
@@ -315,6 +317,7 @@ def test_a_donated_schedule():
         assert value == pytest.approx(PLAIN(t, T), rel=1e-6)
 
 
+@pytest.mark.long
 def test_no_64_bit_type_without_x64():
     steps = jax.ShapeDtypeStruct((5,), jnp.int32)
     lowered = jax.jit(EVERYTHING).lower(steps, steps)

@@ -275,6 +275,7 @@ def trial(config):
     return {"rate": config["schedule"](5, 10)}
 
 
+@pytest.mark.long
 def test_ray_tune(tmp_path):
     tune = needs("ray.tune")
     import ray
