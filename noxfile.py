@@ -49,7 +49,9 @@ def run(session: nox.Session, *arguments: str) -> None:
 def python(session: nox.Session) -> None:
     """All tests of the core and of the adapters, with the newest of everything."""
     install_dev(session)
-    run(session, "tests/core", "tests/conformance", "tests/adapters")
+    # PyTorch compiles on Python 3.13.0, but warns of it.
+    known = "-W", "ignore:Guards may run slower:RuntimeWarning"
+    run(session, *known, "tests/core", "tests/conformance", "tests/adapters")
 
 
 @nox.session(python="3.10")

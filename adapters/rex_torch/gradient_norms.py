@@ -173,7 +173,7 @@ def _parameters(optimizer: Optimizer) -> Iterator[Tensor]:
 
 def _total(gradients: list[Tensor], order: int) -> Tensor:
     """The norm of all numbers of the gradients, added up in float32 or better."""
-    dense = [g.coalesce().values() if g.is_sparse else g for g in gradients]
+    dense = [_plain(g) for g in gradients]
     norms: list[Tensor] = []
     # torch.nn.utils.get_total_norm is the same for 32 bits and more, and takes twice as long for
     # small gradients: it sorts them by their devices.
@@ -184,6 +184,17 @@ def _total(gradients: list[Tensor], order: int) -> Tensor:
     if not norms:
         return torch.zeros(())
     total = torch.linalg.vector_norm(torch.stack([n.to(norms[0]) for n in norms]), order)
-    # A DTensor is in parts. To import its class would take longer than all the rest.
-    whole: Tensor = total.full_tensor() if hasattr(total, "full_tensor") else total
+    whole: Tensor = total.full_tensor() if _is_in_parts(total) else total
     return whole
+
+
+def _plain(gradient: Tensor) -> Tensor:
+    """A gradient whose norm PyTorch can add up in float32: 2.15 cannot for a DTensor of 16 bits."""
+    if gradient.is_sparse:
+        return gradient.coalesce().values()
+    return gradient.float() if gradient.itemsize < 4 and _is_in_parts(gradient) else gradient
+
+
+def _is_in_parts(tensor: Tensor) -> bool:
+    """Whether a tensor is a DTensor. To import the class would take longer than all the rest."""
+    return hasattr(tensor, "full_tensor")

@@ -61,8 +61,6 @@ def test_what_is_written_is_read(value):
     assert from_dict(to_dict(value)) == value
 
 
-# PyTorch warns of Python 3.13.0 itself.
-@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")
 def test_a_table_in_one_compiled_graph():
     profile = bind(interpolate, values=(1.0, 0.7, 0.0))
     compiled = torch.compile(lambda t, T: profile(t, T), fullgraph=True, backend="eager")
