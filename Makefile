@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install -q -c constraints.txt
-PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+# One worker takes a whole file, so that what JAX compiles for one test serves the next.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 TENSORFLOW := .venv-tensorflow/bin
 TRAINERS := .venv-trainers/bin
 

@@ -20,7 +20,6 @@ PACKAGES = {source.name: source for source in SOURCES}
 FOLDERS = ["adapters", "benchmarks", "tests"]
 
 # All on one worker, so that the build is paid for once.
-pytestmark = pytest.mark.xdist_group("packaging")
 
 
 class Built(NamedTuple):
@@ -79,6 +78,7 @@ def test_sdist_holds_what_a_reader_needs_and_no_caches(built: Built) -> None:
     assert {Path(part[-1]).suffix for part in parts}.isdisjoint({".pyc", ".whl", ".stamp"})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("package", PACKAGES)
 def test_wheel_alone_is_importable(built: Built, tmp_path: Path, package: str) -> None:
     code = f"import sys; sys.path.insert(0, {str(built.target)!r}); import {package} as package"

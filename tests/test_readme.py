@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-TRAIN = "choose-on-a-tenth.md", "sixteen-bits.md", "which-peak.md"  # Pages that train for long.
+TRAIN = "choose-on-a-tenth.md", "jax.md", "keras.md", "sixteen-bits.md", "which-peak.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 

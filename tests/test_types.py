@@ -23,6 +23,7 @@ def test_mypy():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_pyright():
     if run("pyright", "--version").returncode:
         pytest.skip("pyright fetches itself from npm when it first runs, and could not")

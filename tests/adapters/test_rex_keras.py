@@ -144,6 +144,7 @@ def test_the_optimizer_applies_the_schedule(steps_per_execution):
     assert updates(model) == 12
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_conformance_at_every_step(schedule):
     """Also before the first and after the last, where the schedule holds its value."""
@@ -152,6 +153,7 @@ def test_conformance_at_every_step(schedule):
         assert_close(values(as_schedule(schedule, T), steps), expected(schedule, T, steps))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 @pytest.mark.parametrize("T", [10**6, 2**24 + 3, LARGEST])
 def test_long_runs_keep_their_digits(schedule, T):
@@ -170,6 +172,7 @@ def test_the_applied_rate_keeps_its_digits_at_the_end_of_the_longest_run():
     assert updates(model) == LARGEST
 
 
+@pytest.mark.long
 def test_exactly_zero_at_the_end_and_never_negative():
     """For most of these budgets a float32 1 - t/T is not 0 at t = T."""
     for profile in (rex, linear, cosine, one_minus_sqrt):
@@ -295,6 +298,7 @@ def train(model, epochs, callbacks=(), initial_epoch=0):
     ).history
 
 
+@pytest.mark.long
 def test_a_network_learns_the_same_by_schedule_and_by_callback():
     one = network(keras.optimizers.SGD(as_schedule(Schedule(peak_value=0.3), 80), momentum=0.9))
     two = network(keras.optimizers.SGD(0.5, momentum=0.9))
@@ -317,6 +321,7 @@ model.save(sys.argv[2])
 """
 
 
+@pytest.mark.long
 def test_a_saved_model_goes_on_in_a_new_process(tmp_path):
     """Loaded in safe mode, at the right step: the uninterrupted run, bit for bit."""
     whole, half = (network(keras.optimizers.Adam(as_schedule(RATE, 40))) for _ in range(2))
@@ -386,6 +391,7 @@ class Times(keras.callbacks.Callback):
         self.rates.append(float(self.model.optimizer.learning_rate))
 
 
+@pytest.mark.long
 def test_a_run_of_one_second():
     """Stopped half-way and begun again, with what it had left."""
     rate = Schedule(linear, peak_value=0.3, end_value=0.001)
@@ -412,6 +418,7 @@ def test_a_run_of_one_second():
     assert model.evaluate(*digits(), verbose=0)[0] < untrained
 
 
+@pytest.mark.long
 def test_a_run_of_epochs_ends_on_time():
     model = network(keras.optimizers.SGD(0.5))
     train(model, 1)

@@ -165,6 +165,7 @@ def test_the_optimizer_uses_what_is_scheduled():
         assert float(update / before) == pytest.approx(demon(0.8)(t, 10), rel=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [as_schedule, BudgetedSchedule])
 def test_the_rate_stays_float32_with_bfloat16_params(make):
     optimizer = optax.inject_hyperparams(optax.sgd)(make(RATE, 1000))
@@ -289,6 +290,7 @@ def test_pytrees(value, leaves):
     assert len(set(paths)) == leaves
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("value", "leaves"), VALUES)
 def test_a_schedule_is_an_argument_of_a_jitted_function(value, leaves):
     call = jax.jit(lambda value, t, T: value(t, T))
@@ -353,6 +355,7 @@ def test_a_tree_keeps_its_structure_whatever_its_leaves_become(leaf):
         assert hash(again) == hash(treedef)
 
 
+@pytest.mark.long
 def test_a_run_of_one_second():
     """The rate of each update is that of the moment at which it began; compiled once, for free."""
     rate = Schedule(linear, peak_value=0.25, end_value=0.001)
@@ -384,6 +387,7 @@ def test_a_run_of_one_second():
 TOKENS, STEP = 300 * 10**9, 2**19
 
 
+@pytest.mark.long
 def test_tokens_beyond_int32_are_refused_or_exact():
     rate = Schedule(peak_value=3e-4, end_value=3e-5, warmup_ratio=1 / 800)
     optimizer = optax.inject_hyperparams(optax.sgd)(BudgetedSchedule(rate, 1000))

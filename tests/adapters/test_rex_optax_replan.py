@@ -79,6 +79,7 @@ def check(state, t, first, changes):
         assert float(state.hyperparams[name]) == pytest.approx(plan(t, T), rel=2e-6, abs=1e-7)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("first", "changes"), CHANGES.values(), ids=CHANGES)
 def test_every_hyperparameter_follows_its_replan(step_of, first, changes):
     state, t = start(first), 0
@@ -128,6 +129,7 @@ def test_total_steps_set_is_the_same_curve_over_another_budget(step_of):
     assert spent.hyperparams["learning_rate"] == np.float32(RATE.end_value)
 
 
+@pytest.mark.long
 def test_a_checkpoint_has_it(step_of, tmp_path):
     state = start(20)
     for t in range(12):
@@ -182,6 +184,7 @@ def test_any_schedule(schedule):
     np.testing.assert_allclose(jax.jit(jax.vmap(value))(states), expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.long
 def test_never_replanned_it_is_the_schedule_to_the_last_bit():
     schedules = [linear, RATE, HELD, DECAY, Join([RATE, linear], [0.3])]
     budgets = [1000, 10**6, LARGEST]
@@ -195,6 +198,7 @@ def test_never_replanned_it_is_the_schedule_to_the_last_bit():
                 assert value(jnp.int32(t), jnp.int32(T)) == call(jnp.int32(t), jnp.int32(T))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("x64", [False, True])
 def test_the_last_steps_keep_their_digits(x64):
     """Of the longest runs, and after several changes: 2 roundings for each, and those of linear."""
@@ -244,6 +248,7 @@ def test_a_budget_of_the_caller_has_no_replan():
     assert schedule(state, T=40) == pytest.approx(RATE(12, 40))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "digits"),
     # Of a float t, t' has 24 bits.
@@ -345,6 +350,7 @@ COOLED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("schedule", COOLED.values(), ids=COOLED)
 def test_decay_now(schedule):
     """The budget that was set before counts, and what was replanned before."""

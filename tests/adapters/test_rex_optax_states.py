@@ -133,6 +133,7 @@ def test_resume_keeps_all_but_the_budget():
     assert equal(budgeted, before._replace(count=jnp.int32(8)))
 
 
+@pytest.mark.long
 def test_resume_and_replan_go_together():
     """The rest of the curve of the code over another budget, with the places of its phases."""
     state = resume(trained(adam(20), 8), adam(40, HELD).init(PARAMS))
@@ -406,6 +407,7 @@ def as_orbax_gives_it(state, path):
         return checkpointer.restore(path / "state")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", NESTED.values(), ids=NESTED)
 def test_a_checkpoint_restored_without_a_target(make, tmp_path):
     """Dictionaries and lists take the structure of fresh."""
@@ -536,6 +538,7 @@ def test_adafactor_has_arguments_that_must_be_static():
 # Several devices
 
 
+@pytest.mark.long
 def test_states_of_several_devices_stacked():
     """As pmap and vmap have them: one state for each."""
     optimizer = adam(20)

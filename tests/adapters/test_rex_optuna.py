@@ -158,6 +158,7 @@ def test_a_study_in_a_database_and_of_another_process(tmp_path):
     assert best == from_dict(restored.best_trial.user_attrs["schedule"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "pruner",
     [

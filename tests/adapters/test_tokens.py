@@ -41,6 +41,7 @@ def test_the_counts_are_beyond_int32_and_no_multiples():
     assert len(set(np.diff(spent))) > 100
 
 
+@pytest.mark.long
 def test_optax():
     """In a unit that leaves int32 enough of them, for t, T and warmup_steps alike."""
     unit = 10**5
@@ -142,6 +143,7 @@ def test_pytorch(tmp_path):
 
 
 # Keras on JAX warns so whenever it reads its own variables.
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_keras():
     """A loop sets the rate of each update; the first, of rate 0, moves nothing."""

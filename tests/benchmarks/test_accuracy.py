@@ -21,7 +21,7 @@ from benchmarks.accuracy.peers import Peer
 from benchmarks.accuracy.study import study
 
 # One worker makes the small run.
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("accuracy")]
+pytestmark = pytest.mark.long
 
 BOUNDS = {"rex": 4, "linear": 4, "step": 4, "constant": 4}
 

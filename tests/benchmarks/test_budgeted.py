@@ -243,6 +243,7 @@ def test_digits_are_split_into_three_disjoint_stratified_parts() -> None:
     assert [setting.updates(percent) for percent in (0.001, 1, 100)] == [1, 14, 1400]
 
 
+@pytest.mark.long
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = demo(tmp_path, percents=(1, 5), rates=(0.3, 0.1), seeds=(0, 1))
     out = capsys.readouterr().out

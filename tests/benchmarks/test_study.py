@@ -42,10 +42,6 @@ COMMAND = [*STUDY_OF_DIGITS, "--schedules", "REX", "plateau", "--percents", "1",
 RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": "local"}
 
 
-# So that the study whose results they compare with is trained once.
-on_one_worker = pytest.mark.xdist_group("study")
-
-
 def cell(**changes: Any) -> Cell:
     return replace(
         Cell("digits", "SGDM", "compare", 1.0, ("REX", "OneCycle"), (0.3, 0.1), (0, 1)), **changes
@@ -63,7 +59,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@on_one_worker
 def test_study_tunes_and_compares(whole: Path) -> None:
     lines = list(results(whole).values())
     tuning = [line for line in lines if line["cell"].purpose == "tune"]
@@ -86,14 +81,12 @@ def test_study_tunes_and_compares(whole: Path) -> None:
     assert all("test" not in line for line in tuning)
 
 
-@on_one_worker
 def test_what_is_done_is_not_done_again(whole: Path) -> None:
     before = whole.read_bytes()
     assert study(["digits"], whole, optimizers=["SGDM"], **SMALL)
     assert whole.read_bytes() == before
 
 
-@on_one_worker
 def test_a_killed_run_goes_on_where_it_was(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     command = [*COMMAND, "--results", str(path)]
@@ -256,7 +249,6 @@ def idle():
     assert "rates must be for some of SGDM, Adam" in capsys.readouterr().err
 
 
-@on_one_worker
 @pytest.mark.parametrize(("engine", "more"), [("local", ["--jobs", "2"]), ("ray", [])])
 def test_engines_give_the_same(engine: str, more: list[str], whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"

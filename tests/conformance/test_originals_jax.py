@@ -176,6 +176,7 @@ JAX = {
 FLOAT32 = {JAX["Keras, CosineDecayRestarts"][0]: 2**28}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("T", BUDGETS)
 @pytest.mark.parametrize(("ours", "original"), JAX.values(), ids=JAX)
 def test_agreement(ours, original, T):

@@ -79,7 +79,7 @@ SAMPLINGS = [
     ("at", {"milestones": (3, 0.5, -4)}),
 ]
 
-LONG_TO_RUN = "jax_vmap", "jax_x64", "numpy_scalars"
+LONG_TO_RUN = "jax_jit", "jax_vmap", "jax_x64", "numpy_scalars"
 LANES = [
     pytest.param(backend, marks=pytest.mark.long if backend in LONG_TO_RUN else ())
     for backend in BACKENDS

@@ -42,6 +42,7 @@ def test_no_framework_is_imported(program):
     assert not imported & FRAMEWORKS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("framework", "program", "others"),
     [

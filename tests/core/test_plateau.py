@@ -190,10 +190,6 @@ def cases():
     return random_cases()
 
 
-# On one worker, so that PyTorch's part is paid for once.
-together = pytest.mark.xdist_group("plateau")
-
-
 def in_python(chosen, metrics, modes):
     rows = zip(*(chosen[name].tolist() for name in FIELDS), metrics.tolist(), strict=True)
     return np.array(
@@ -220,7 +216,6 @@ def in_one_program(chosen, metrics, modes):
 
 
 @pytest.mark.long
-@together
 def test_the_decisions_of_pytorch_in_one_compiled_program(cases):
     """Bit for bit, in 10 000 random sequences, whatever is in them."""
     reductions = 0
@@ -231,7 +226,6 @@ def test_the_decisions_of_pytorch_in_one_compiled_program(cases):
     assert reductions > SEQUENCES
 
 
-@together
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_the_decisions_of_pytorch_in_arrays(cases, library):
     for (mode, threshold_mode), (chosen, metrics, expected) in cases.items():
@@ -240,7 +234,6 @@ def test_the_decisions_of_pytorch_in_arrays(cases, library):
         np.testing.assert_array_equal(states, expected)
 
 
-@together
 def test_the_decisions_of_pytorch_in_python(cases):
     for (mode, threshold_mode), (chosen, metrics, expected) in cases.items():
         few = {name: values[:250] for name, values in chosen.items()}
@@ -305,6 +298,7 @@ def test_pytorchs_eps_and_min_lr():
         assert scheduler.get_last_lr() == [0.5 * scale]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cooldown", [0, 3])
 def test_optax_tolerates_one_bad_metric_less(cooldown):
     metrics = np.random.default_rng(2).normal(3, 1, 200)

@@ -100,6 +100,7 @@ def test_falls_in_float32_too(profile):
         assert np.all((values >= 0) & (values <= 1))
 
 
+@pytest.mark.long
 def test_ends_exactly_in_a_vector_of_steps():
     """XLA may divide by a T that is one for all steps once, and multiply: T · (1/T) is not 1."""
     for evaluate in (jax.jit(together(PROFILES)), together(PROFILES)):
@@ -109,6 +110,7 @@ def test_ends_exactly_in_a_vector_of_steps():
                 assert values[2] == values[3], (case, T)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("profile", PROFILES, ids=name)
 def test_t_and_T_broadcast(profile, library):
@@ -125,6 +127,7 @@ def test_t_and_T_broadcast(profile, library):
         np.testing.assert_allclose(np.asarray(result), values, rtol=tolerance)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize(("function", "parameter", "choices"), PARAMETERS, ids=name)
 def test_parameters_broadcast(function, parameter, choices, library):
@@ -386,6 +389,7 @@ def test_schedules_of_third_fractions_are_read_alike():
 LONG = np.arange(-50, 2**18)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "function",
     [

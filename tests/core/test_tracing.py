@@ -119,6 +119,7 @@ def test_vmap_over_a_schedule_built_inside(sweep):
     check(jax.jit(jax.vmap(lambda value: make(value)(jnp.array(STEPS), T)))(jnp.array(values)))
 
 
+@pytest.mark.long
 def test_vmap_over_a_stack_of_schedules(sweep):
     make, values, check = sweep
     stack = jax.tree.map(lambda *leaves: jnp.array(leaves), *map(make, values))
@@ -197,6 +198,7 @@ def gradient_cases():
     yield "peak_mult", lambda t, x: Restarts(Schedule(), 3, peak_mult=x)(t, T), [0.5, 2.0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("function", "places"), [pytest.param(f, x, id=n) for n, f, x in gradient_cases()]
 )
