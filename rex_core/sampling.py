@@ -120,7 +120,7 @@ def every_fraction(spent: Real, T: Real, xp: Namespace, *, fraction: Real) -> Re
 
 @sampling(milestones=Milestones())
 def at(spent: Real, T: Real, xp: Namespace, *, milestones: Sequence[Milestone]) -> Real:
-    """Read at the start and at the milestones.
+    """Read at the start and at the milestones p: t' is the last ⌈p·T⌉ <= t, or 0 before them.
 
     Args:
         t: How much of the budget is spent; any shape.

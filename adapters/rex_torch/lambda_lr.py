@@ -117,9 +117,9 @@ def lambda_lr(
     for each in schedules:
         if not absolute and each is not None and concrete(largest_peak(each)) != 1:
             raise ValueError(
-                "schedule.peak_value must be 1 unless absolute=True, and the values of interpolate "
-                "must reach 0.1: LambdaLR multiplies the lr of each group with the schedule, and a "
-                "rate given to both is squared (lr²); got "
+                "schedule.peak_value must be 1 unless absolute=True (a table whose values are all "
+                "below 0.1 is taken for rates too): LambdaLR multiplies the lr of each group with "
+                "the schedule, and a rate given to both is squared (lr²); got "
                 f"{shown(largest_peak(each))}"
             )
     if absolute and not is_list(schedule):
