@@ -181,9 +181,9 @@ class _Page:
             self.say(str(error))
             return
         try:
-            self.code.text = snippet(own[self.chosen], self.state["for"])
+            lines = snippet(own[self.chosen], self.state["for"])
         except ValueError as error:  # Frameworks count updates, and T may be hours.
-            self.code.text = str(error)
+            lines = str(error)
         self.source.data = {
             "label": [each.label for each in found],
             "color": [Dark2_8[i % 8] for i in range(len(found))],
@@ -194,7 +194,7 @@ class _Page:
             "y_sum": [added(each, x) for each, (x, _) in zip(found, drawn, strict=True)],
         }
         self.say("")
-        self.theory.text = said
+        self.theory.text, self.code.text = said, lines
         self.link.value = f"?{urlencode({'state': json.dumps(self.state)})}"
 
 

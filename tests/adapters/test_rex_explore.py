@@ -201,12 +201,12 @@ def test_bad_input_is_said_beside_the_field(reader):
     reader.page.get_by_label("peak_value").fill("high")
     reader.page.keyboard.press("Enter")
     reader.wait("note peak_value", "text", "peak_value must be a finite number; got 'high'")
-    assert reader.page.get_by_text("peak_value must be").is_visible()
+    reader.page.get_by_text("peak_value must be").wait_for()
     assert reader.curves() == before
     reader.page.get_by_label("peak_value").fill("0.2")
     reader.page.keyboard.press("Enter")
     reader.page.wait_for_selector("text=peak_value=0.2")
-    assert not reader.page.get_by_text("peak_value must be").is_visible()
+    reader.page.get_by_text("peak_value must be").wait_for(state="hidden")
 
 
 @pytest.mark.long
@@ -278,8 +278,7 @@ def test_a_link_that_is_broken_is_said(browser, address):
     hostile = '{"<img src=x onerror=document.title=1>": 1}'
     for text in (hostile, '{"schedules": [{"profile": 3}]}', "[" * 20_000):
         reader = Reader(browser, f"{address}?{urlencode({'state': text})}")
-        note = reader.page.get_by_text("This link is not one of the page's")
-        assert note.is_visible()
+        reader.page.get_by_text("This link is not one of the page's").wait_for()
         assert reader.page.title() == "rex explore"
         reader.page.close()
 
