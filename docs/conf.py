@@ -1,14 +1,15 @@
 """How Sphinx builds the pages: from packages alone, and with warnings as errors (`make docs`)."""
 
 import os
-import sys
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-# The pages draw with pictures.py, in processes of their own.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
 
 from rex_core import __version__
+
+# The pages draw with pictures.py, in processes of their own.
+paths = str(Path(__file__).parent), os.environ.get("PYTHONPATH")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
 project = "rex-schedules"
 author = "the authors of rex-schedules"
@@ -30,7 +31,6 @@ napoleon_use_ivar = True
 default_role = "py:obj"
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_merge_streams = True
 
 html_theme = "furo"
 html_title = f"rex-schedules {version}"

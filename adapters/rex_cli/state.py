@@ -96,13 +96,15 @@ def theory(found: list[Named]) -> str:
     rates = {i: each for i, each in enumerate(found, 1) if each.part == "lr"}
     if not rates or not isinstance(found[0].T, int) or found[0].T > _BOUNDED:
         return ""
-    lines = [f"Best peak and bound, relative to schedule {min(rates)}, by convex theory"]
-    first = None
-    for i, each in rates.items():
-        peak = max(points(each.schedule, each.T)[1]) * best_peak(each.schedule, each.T)
-        own = np.array([peak, loss_bound(each.schedule, each.T)])
-        first = own if first is None else first
-        lines.append("{}: best peak {:.3g}, bound {:.4g}".format(i, *(own / first)))
+    results = {}
+    for i, (_, schedule, T, *_) in rates.items():
+        peak = max(points(schedule, T)[1]) * best_peak(schedule, T)
+        results[i] = np.array([peak, loss_bound(schedule, T)])
+    first = min(results)
+    lines = [f"Best peak and bound, relative to schedule {first}, by convex theory"]
+    for i, result in results.items():
+        peak, bound = result / results[first]
+        lines.append(f"{i}: best peak {peak:.3g}, bound {bound:.4g}")
     return "\n".join(lines)
 
 

@@ -207,7 +207,7 @@ def test_a_rotated_space_is_translated_without_a_pair() -> None:
     after = np.asarray(lanes.test(lanes.advance(state, 8000, 8000)))
     assert before.shape == after.shape == (12, 1, 1)
     assert before.min() > 0.5
-    assert (after == 0).any()
+    assert (after == 0).sum() >= 2
 
 
 def test_words_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
