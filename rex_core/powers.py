@@ -7,9 +7,9 @@ from rex_core.progress import nearest_integer, quotient, share
 
 def fraction_left(left: Time, spent: Time, xp: Namespace, k: Real) -> Real:
     """R = left/T, or 1 - (t/T)^k with k-decay."""
-    rest = share(left, spent, xp)
     if k.__class__ is float and k == 1.0:
-        return rest
+        return share(left, spent, xp)
+    rest = share(left, spent, xp)
     # The smaller of the two shares gives log(t/T) its digits.
     gone = share(spent, left, xp)
     few = xp.log1p(-where(rest < 0.25, rest, 0.0, xp))

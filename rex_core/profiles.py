@@ -33,6 +33,7 @@ from rex_core.table import Table, Values, looked_up
 _POWER = Range(0, 1e30, "(]")
 _K_DECAY = Range(1e-3, 1e3)
 _SMALLER = 2.0**17
+_RIGHT_ANGLE = math.pi / 2
 
 
 @profile(beta=Range(-1e30, 1, "[)"))
@@ -115,7 +116,7 @@ def cosine(left: Time, spent: Time, xp: Namespace, *, power: Real = 1.0, k: Real
     arXiv 1608.03983, equation 5, without restarts; k, Zhang, Li, "k-decay: A New Method for
     Learning Rate Schedule", arXiv 2004.05909.
     """
-    return raised(xp.sin(math.pi / 2 * fraction_left(left, spent, xp, k)), 2.0 * power, xp)
+    return raised(xp.sin(_RIGHT_ANGLE * fraction_left(left, spent, xp, k)), 2.0 * power, xp)
 
 
 @profile(integers=True, gamma=Range(0, 1e30))
