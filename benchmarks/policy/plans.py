@@ -21,7 +21,7 @@ PEAKS = 8  # of each schedule, in steps of 2
 
 # What one short run costs, and what is left to train on, as shares of the whole budget.
 SHORT = 1 / 40, 1 / 20, 1 / 10
-LONG = 0.6, 0.8, 1.0
+LONG = 0.6, 0.8, 0.9, 1.0
 _SHORTEST = 1 / 40
 # A trunk that goes on from a run of the shortest share has its constant part of 70 or 80 % for
 # nothing, here rounded down.
@@ -120,6 +120,7 @@ class Policy(NamedTuple):
 _ONE = (Rung(8, 1 / 40),)
 _HALF = (Rung(8, 1 / 20),)
 _COARSE = (Rung(4, 1 / 20),)
+_SMALL = {"4 peaks at T/40": (Rung(4, 1 / 40),), "2 peaks at T/20": (Rung(2, 1 / 20),)}
 _TENTHS = (Rung(4, 1 / 10),)
 _HALVING = (Rung(8, 1 / 40), Rung(2, 1 / 10))
 
@@ -155,6 +156,11 @@ POLICIES: dict[str, Policy] = {
             (name,), _COARSE, around=True
         )
         for name in ("cosine", "REX", "the rule")
+    },
+    **{
+        f"{name}: {tried}, around the other settings' peak": Policy((name,), rungs, around=True)
+        for name in ("cosine", "REX", "the rule")
+        for tried, rungs in _SMALL.items()
     },
     **{
         f"{name}: no search, the other settings' peak": Policy((name,), ())
