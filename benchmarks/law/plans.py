@@ -59,6 +59,18 @@ PLANS: tuple[Plan, ...] = (
         seeds={"coarse": 8, "fine": 100},
         points=(*_RIVALS, RULE["SGD"], *CANDIDATES[3:5], Point("rex μ", momentum="demon")),
     ),
+    # Is it the noise of the gradients? The digits themselves have batches of 32.
+    *(
+        Plan(
+            f"batches-{size}",
+            {"SGDM": {0.9: 0.04}},
+            (20, 80, 320),
+            peaks=7,
+            seeds={"coarse": 8, "fine": 60},
+            points=(*_RIVALS, RULE["SGD"]),
+        )
+        for size in (8, 128, 512)
+    ),
     *(
         Plan(
             setting,

@@ -53,6 +53,7 @@ SMALL: dict[str, tuple[Setting, str, float]] = {
     "moons": (settings.load("moons"), "SGDM", 0.1),
     **{name: (settings.load(name), "GD", 30) for name in settings.variants("autoencoder")},
     **{name: (settings.load(name), "SGDM", 0.1) for name in settings.variants("lowprecision")},
+    **{name: (settings.load(name), "SGDM", 0.1) for name in settings.variants("batches")},
 }
 
 
@@ -66,6 +67,7 @@ def test_variants() -> None:
     assert settings.variants("digits") == ["digits"]
     assert settings.variants("autoencoder")[0] == "autoencoder-weak"
     assert settings.variants("autoencoder-tied") == ["autoencoder-tied"]
+    assert settings.load("batches-8").batch_size == 8
     for name in ("digits-large", "autoencoder-", "numbers"):
         with pytest.raises(ValueError, match=f"setting must be one of .*; got '{name}'"):
             settings.variants(name)
