@@ -129,9 +129,9 @@ def falling_momentum(
     worse than linear, cosine or REX beyond the 95 % interval in 1 of 66 cases, and than OneCycle in
     none. Up to 160 updates the best peak hardly changes with T.
 
-    Limits: the gain comes from noisy gradients, and batches of a seventh of the data or more gain
-    little or lose; a μ of 0.5 to 0.8 gains little; a peak twice too high costs more than with
-    linear; large networks have not been tried. Adam may want a warmup of 0.1.
+    Limits: the gain falls with the noise of the gradients, and batches of a seventh of the data or
+    more gain little or lose; a μ of 0.5 to 0.8 gains little; a peak twice too high costs more than
+    with linear; large networks have not been tried. Adam may want a warmup of 0.1.
 
     Args:
         peak_value: The rate at t = 0 without warmup; any shape. The sum's rate rises above it:

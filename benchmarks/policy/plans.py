@@ -120,7 +120,11 @@ class Policy(NamedTuple):
 _ONE = (Rung(8, 1 / 40),)
 _HALF = (Rung(8, 1 / 20),)
 _COARSE = (Rung(4, 1 / 20),)
-_SMALL = {"4 peaks at T/40": (Rung(4, 1 / 40),), "2 peaks at T/20": (Rung(2, 1 / 20),)}
+_AROUND = {
+    "4 peaks at T/20": _COARSE,
+    "4 peaks at T/40": (Rung(4, 1 / 40),),
+    "2 peaks at T/20": (Rung(2, 1 / 20),),
+}
 _TENTHS = (Rung(4, 1 / 10),)
 _HALVING = (Rung(8, 1 / 40), Rung(2, 1 / 10))
 
@@ -152,15 +156,9 @@ POLICIES: dict[str, Policy] = {
         ("linear", "REX", "the rule", "OneCycle"), (Rung(16, 1 / 40),)
     ),
     **{
-        f"{name}: 4 peaks at T/20, around the other settings' peak": Policy(
-            (name,), _COARSE, around=True
-        )
-        for name in ("cosine", "REX", "the rule")
-    },
-    **{
         f"{name}: {tried}, around the other settings' peak": Policy((name,), rungs, around=True)
         for name in ("cosine", "REX", "the rule")
-        for tried, rungs in _SMALL.items()
+        for tried, rungs in _AROUND.items()
     },
     **{
         f"{name}: no search, the other settings' peak": Policy((name,), ())

@@ -52,8 +52,11 @@ SMALL: dict[str, tuple[Setting, str, float]] = {
     "charlm_shakespeare": (replace(charlm(TEXT), batch_size=8), "AdamW", 0.01),
     "moons": (settings.load("moons"), "SGDM", 0.1),
     **{name: (settings.load(name), "GD", 30) for name in settings.variants("autoencoder")},
-    **{name: (settings.load(name), "SGDM", 0.1) for name in settings.variants("lowprecision")},
-    **{name: (settings.load(name), "SGDM", 0.1) for name in settings.variants("batches")},
+    **{
+        name: (settings.load(name), "SGDM", 0.1)
+        for file in ("lowprecision", "batches")
+        for name in settings.variants(file)
+    },
 }
 
 
