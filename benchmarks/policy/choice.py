@@ -62,9 +62,9 @@ def _candidates(policy: Policy, found: Results, cell: Cell, moved: int) -> list[
     each = policy.rungs[0].candidates // len(policy.schedules)
     apart = PEAKS // each
     places = dict.fromkeys(policy.schedules, range(apart // 2, PEAKS, apart))
-    if policy.around:
+    if policy.below is not None:
         for schedule in policy.schedules:
-            lowest = elsewhere(found, cell, schedule) - moved - 1
+            lowest = elsewhere(found, cell, schedule) - moved - policy.below
             lowest = min(max(lowest, 0), PEAKS - each)
             places[schedule] = range(lowest, lowest + each)
     return [(schedule, place) for schedule, at in places.items() for place in at]

@@ -92,21 +92,21 @@ class Policy(NamedTuple):
 
     Args:
         schedules: Those that are tried. The candidates of the first rung are these at as many
-            peaks of the grid, spread evenly, as its number allows.
+            peaks of the grid as its number allows.
         rungs: The rounds; each goes on with the best of the one before. None: the peak comes from
             the other settings.
         exponent: How the best peak moves from the last rung's budget to the long run's, as a power
             of their ratio, rounded to the grid.
         trained: What is trained in the end, if not the schedule that was chosen.
-        around: Whether the candidates are neighbours on the grid, the second of which is carried
-            over to the peak of the other settings.
+        below: The candidates are neighbours on the grid, and so many of them lie below the one that
+            is carried over to the peak of the other settings. None: they are spread evenly.
     """
 
     schedules: tuple[str, ...]
     rungs: tuple[Rung, ...]
     exponent: float = -0.25
     trained: str | None = None
-    around: bool = False
+    below: int | None = None
 
     @property
     def share(self) -> float:
@@ -156,9 +156,15 @@ POLICIES: dict[str, Policy] = {
         ("linear", "REX", "the rule", "OneCycle"), (Rung(16, 1 / 40),)
     ),
     **{
-        f"{name}: {tried}, around the other settings' peak": Policy((name,), rungs, around=True)
+        f"{name}: {tried}, around the other settings' peak": Policy((name,), rungs, below=1)
         for name in ("cosine", "REX", "the rule")
         for tried, rungs in _AROUND.items()
+    },
+    **{
+        f"{name}: {tried}, up to the other settings' peak": Policy((name,), rungs, below=3)
+        for name in ("cosine", "REX", "the rule")
+        for tried, rungs in _AROUND.items()
+        if rungs[0].candidates == 4
     },
     **{
         f"{name}: no search, the other settings' peak": Policy((name,), ())

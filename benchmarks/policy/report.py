@@ -118,9 +118,10 @@ over with the exponent −¼ of `transfer_peak`, rounded to the grid, which is o
 steps. Warmup-stable-decay keeps its peak, since it goes on from the constant part of the short run
 that was chosen, which so costs nothing. The peak of "no search" is the mean of what was best in the
 other settings, by the test metric of full runs: a peak that somebody has tuned well. The rule is
-`falling_momentum`. The schedules for Adam have a warmup of a tenth. "Around" means four neighbours
-on the grid, the second of which is carried over to that peak. Two settings are one network on the
-digits, in float32 and in bfloat16, which makes the peak of the other settings a good one for them.
+`falling_momentum`. The schedules for Adam have a warmup of a tenth. "Around" means neighbours on
+the grid, the second of which is carried over to that peak. "Up to" means that the last of them is.
+Two settings are one network on the digits, in float32 and in bfloat16, which makes the peak of the
+other settings a good one for them.
 
 {policies}
 

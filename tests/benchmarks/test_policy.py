@@ -103,12 +103,22 @@ def test_without_a_search_the_peak_is_the_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("best", "elsewhere", "chosen"), [(3, 3, 3), (0, 3, 2), (7, 3, 5), (7, 7, 7)]
+    ("below", "best", "elsewhere", "chosen"),
+    [
+        (1, 3, 3, 3),  # One below the other settings' peak and two above it.
+        (1, 0, 3, 2),
+        (1, 7, 3, 5),
+        (1, 7, 7, 7),
+        (3, 7, 4, 4),  # None above it.
+        (3, 0, 4, 1),
+        (3, 7, 1, 3),  # The grid ends below.
+    ],
 )
-def test_a_search_around_the_others_peak(best: int, elsewhere: int, chosen: int) -> None:
-    """Its four candidates are the other settings' peak, one below it and two above it."""
+def test_a_search_around_the_others_peak(
+    below: int, best: int, elsewhere: int, chosen: int
+) -> None:
     found = results(cosine=best) | results(setting="moons", cosine=elsewhere)
-    around = policy(rungs=(Rung(4, 1 / 20),), exponent=0.0, around=True)
+    around = policy(rungs=(Rung(4, 1 / 20),), exponent=0.0, below=below)
     assert outcome(around, found, CELL) == pytest.approx(1.2 * (0.1 + 0.01 * abs(chosen - best)))
 
 
