@@ -16,6 +16,12 @@ from rex_core.adapting import shown
 Group = dict[str, Any]
 # What PyTorch's schedulers note in a group, beside the settings of the optimizer.
 _NOTES = {"initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum"}
+# Names of these settings in other libraries.
+_ELSEWHERE = {
+    "learning_rate": "lr",
+    **dict.fromkeys(("b1", "beta1", "beta_1"), "momentum"),
+    **dict.fromkeys(("b2", "beta_2"), "beta2"),
+}
 
 
 def check_kind(optimizer: Any) -> None:
@@ -68,8 +74,11 @@ def check_setting(name: str, optimizer: Optimizer) -> None:
         key, _ = place(name, group)
         if key not in group:
             own = ", ".join(sorted(group.keys() - {"params", *_NOTES}))
+            meant = _ELSEWHERE.get(name)
+            hint = meant is not None and place(meant, group)[0] in group
             raise ValueError(
                 f"{name} must be None for {kind}, since parameter group {number} has only {own}"
+                + f" (is {meant} meant?)" * hint
             )
         found = content(name, group)
         if not _is_settable(found):

@@ -256,10 +256,13 @@ def test_any_number_has_a_schedule():
         assert group["betas"] == (demon(0.8)(t, T), beta2(t, T))
         assert group["eps"] == eps(t, T)
         run(optimizer, scheduler, 1)
-    with pytest.raises(
-        ValueError, match=r"^learning_rate must be None for Adam, since .* has only"
-    ):
-        HyperparamScheduler(optimizer, T, learning_rate=RATE)
+    for name, meant in (("learning_rate", "lr"), ("b1", "momentum"), ("beta_2", "beta2")):
+        message = rf"^{name} must be None for Adam, since .* has only .* \(is {meant} meant\?\)$"
+        with pytest.raises(ValueError, match=message):
+            HyperparamScheduler(optimizer, T, **{name: RATE})
+    for name in ("b2", "beta2"):  # SGD has none.
+        with pytest.raises(ValueError, match=rf"^{name} must be None for SGD.* weight_decay$"):
+            HyperparamScheduler(sgd(), T, **{name: RATE})
     with pytest.raises(ValueError, match=r"^foreach must be a number in each parameter group"):
         HyperparamScheduler(optimizer, T, foreach=RATE)
     with pytest.raises(ValueError, match=r"^each value of beta2 must be in \[0, 1\)"):
