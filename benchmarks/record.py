@@ -12,6 +12,8 @@ from typing import Any
 import jax
 
 RESULTS = Path(__file__).parent / "results"
+# The packages that what is trained depends on.
+TRAINING = "rex-schedules", "numpy", "scipy", "jax", "jaxlib", "optax", "flax", "scikit-learn"
 
 
 def write(path: Path, command: str, packages: Iterable[str], results: Mapping[str, Any]) -> None:

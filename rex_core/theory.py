@@ -163,6 +163,8 @@ def transfer_peak(
       budget the best peak mostly lies between the old peak and the result. On the digits it does
       not at 70 updates, where shapes move the peak as the bound says or more; at 1400 updates they
       do not move it (``python -m benchmarks.theory``).
+    * The bound knows no momentum. It does not tell the peak of `falling_momentum` from that of a
+      rate with a constant momentum.
 
     Args:
         peak: The best peak for the source, > 0: its peak_value, whatever the source has itself. If

@@ -30,7 +30,6 @@ from benchmarks.budgeted.settings import load
 
 Line = dict[str, Any]
 
-_PACKAGES = ("rex-schedules", "numpy", "jax", "jaxlib", "optax", "flax", "scikit-learn")
 _POINTS = 10  # of a learning curve
 _SAVE_EVERY = 300.0  # seconds between two saves of a cell's state
 _LOOK_EVERY = 1.0  # seconds between two looks at the clock
@@ -176,7 +175,7 @@ def _train(cell: Cell, path: Path, deadline: float) -> Line | None:
         "validation": finite(lanes.validation(state)[:, 0]),
         "seconds": round(seconds + time.time() - began, 1),
         "machine": record.machine(),
-        "versions": record.versions(_PACKAGES),
+        "versions": record.versions(record.TRAINING),
     }
     if cell.purpose == "compare":
         line |= {"test": finite(lanes.test(state)[:, 0]), "curve": curve}

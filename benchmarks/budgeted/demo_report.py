@@ -4,7 +4,6 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,8 @@ from numpy.typing import NDArray
 from benchmarks.budgeted.schedules import Rule
 from benchmarks.budgeted.styles import STYLES
 from benchmarks.budgeted.sweep import Results
+from benchmarks.record import TRAINING, versions
 from benchmarks.statistics import holm
-
-_PACKAGES = ("rex-schedules", "numpy", "jax", "jaxlib", "optax", "flax", "scikit-learn")
-
 
 BASELINE = "linear"
 
@@ -134,7 +131,7 @@ def record(results: Results, path: Path, command: str) -> None:
         "lanes": results.lanes,
         "compilations": results.compilations,
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
+        "versions": versions(TRAINING),
         "schedules": {
             name: {
                 "chosen_rates": chosen[:, i].tolist(),

@@ -14,7 +14,7 @@ def main() -> None:
     running = commands.add_parser("run", help="train what is not yet in the file of results")
     running.add_argument("settings", nargs="*", help="names in plans.PLANS; default: all")
     running.add_argument("--budgets", nargs="+", type=int, help="in updates; default: the plan's")
-    running.add_argument("--stages", nargs="+", choices=["coarse", "fine"])
+    running.add_argument("--stages", nargs="+", choices=["coarse", "fine", "second"])
     running.add_argument("--minutes", type=float, default=math.inf, help="begin nothing more then")
     reporting = commands.add_parser("report", help="the tables and the picture of the results")
     for command in (running, reporting):
@@ -27,7 +27,7 @@ def main() -> None:
         return
 
     from benchmarks.law.plans import CANDIDATES, PLANS
-    from benchmarks.law.run import run
+    from benchmarks.law.run import STAGES, run
 
     names = list(dict.fromkeys(plan.setting for plan in PLANS))
     unknown = [name for name in arguments.settings if name not in names]
@@ -38,7 +38,7 @@ def main() -> None:
         arguments.results,
         candidates=CANDIDATES,
         budgets=arguments.budgets,
-        stages=arguments.stages or ("coarse", "fine"),
+        stages=arguments.stages or STAGES,
         minutes=arguments.minutes,
     )
     print("all done" if complete else "not all done: the same command goes on from here")

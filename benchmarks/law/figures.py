@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from benchmarks.budgeted.styles import STYLES
+from benchmarks.law.dependence import plateau
 from benchmarks.law.results import Cell, Results, difference, rival
 from benchmarks.law.space import FAMILY, RIVALS
-from benchmarks.law.tables import plateau
 
 _RULE = {"color": "#000000", "marker": "D", "linewidth": 2.2}
 

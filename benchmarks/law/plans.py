@@ -9,17 +9,27 @@ RULE = {
     "Adam": Point(beta=0.5, momentum="to 0", warmup=0.1),
 }
 
+_WARMED = Point(beta=0.5, momentum="to 0, kept", warmup=0.1)
+_LANDED = Point(beta=0.5, momentum="long landing, kept")
+_LATE = Point(beta=0.85, momentum="to 0, kept")
+_SLOW = Point(beta=0.5, momentum="to 0", warmup=0.3)
+_DEMON = Point("rex μ", momentum="demon")
+
+# Settings that were run after the rule was fixed.
+AFTERWARDS = "batches", "lowprecision", "selftraining", "charlm"
+
 # Rules as they could be given to users: one point for every budget.
 CANDIDATES: tuple[Point, ...] = (
     *RULE.values(),
-    Point(beta=0.5, momentum="to 0, kept", warmup=0.1),
-    Point(beta=0.85, momentum="to 0, kept"),
-    Point(beta=0.5, momentum="to 0", warmup=0.3),
+    _WARMED,
+    _LANDED,
+    _LATE,
+    _SLOW,
     Point(beta=0.0, momentum="to 0", warmup=0.1),
     Point(beta=0.85, momentum="to 0"),
     Point(beta=0.85, momentum="to 0", warmup=0.1),
     Point(beta=0.85, momentum="landing"),
-    Point("rex μ", momentum="demon"),
+    _DEMON,
     Point("rex μ", momentum="demon", warmup=0.1),
     Point(beta=0.5, momentum="demon", warmup=0.1),
     Point(beta=0.0, momentum="demon", warmup=0.1),
@@ -57,7 +67,7 @@ PLANS: tuple[Plan, ...] = (
         (10, 20, 40, 80, 160, 320),
         peaks=7,
         seeds={"coarse": 8, "fine": 100},
-        points=(*_RIVALS, RULE["SGD"], *CANDIDATES[3:5], Point("rex μ", momentum="demon")),
+        points=(*_RIVALS, RULE["SGD"], _LATE, _SLOW, _DEMON),
     ),
     # Is it the noise of the gradients? The digits themselves have batches of 32.
     *(
@@ -67,7 +77,7 @@ PLANS: tuple[Plan, ...] = (
             (20, 80, 320),
             peaks=7,
             seeds={"coarse": 8, "fine": 60},
-            points=(*_RIVALS, RULE["SGD"]),
+            points=(*_RIVALS, RULE["SGD"], _WARMED, _LANDED),
         )
         for size in (8, 128, 512)
     ),
@@ -144,6 +154,6 @@ PLANS: tuple[Plan, ...] = (
         (4000, 10_000),
         peaks=5,
         seeds={"coarse": 2, "fine": 4},
-        points=(*_RIVALS, RULE["SGD"], Point("rex μ", momentum="demon")),
+        points=(*_RIVALS, RULE["SGD"], _DEMON),
     ),
 )

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import record
-from benchmarks.law import figures, tables
+from benchmarks.law import dependence, figures, tables
 from benchmarks.law.results import Results, of_peers, of_stage
 from benchmarks.law.run import Key, read
 
@@ -31,20 +31,23 @@ def report(path: Path) -> Path:
         differences=differences,
         betas_picture=betas,
         rivals=tables.markdown(tables.scoreboard(fine)),
+        candidates=tables.markdown(tables.candidates(fine)),
         others=tables.markdown(tables.others(fine)),
         peers=tables.markdown(tables.peers(peers, fine)),
+        peers_together=tables.markdown(tables.peers_together(peers, fine)),
         leaving_out=tables.markdown(tables.leaving_out(fine)),
         cells=tables.markdown(tables.by_cell(fine)),
-        tuned=tables.markdown(tables.tuned_momentum(fine)),
-        lag=tables.markdown(tables.by_lag(fine)),
-        best_betas=tables.markdown(tables.betas(fine)),
-        family=tables.markdown(tables.families(fine)),
-        momenta=tables.markdown(tables.marginal(coarse, "momentum")),
-        betas=tables.markdown(tables.marginal(coarse, "beta")),
-        warmups=tables.markdown(tables.marginal(coarse, "warmup")),
-        peaks=tables.markdown(tables.peaks(coarse)),
-        peaks_by_budget=tables.markdown(tables.peaks_by_budget(fine)),
-        best=tables.markdown(tables.best_points(coarse)),
+        tuned=tables.markdown(dependence.tuned_momentum(fine)),
+        lag=tables.markdown(dependence.by_lag(fine)),
+        best_betas=tables.markdown(dependence.betas(fine)),
+        family=tables.markdown(dependence.families(fine)),
+        momenta=tables.markdown(dependence.marginal(coarse, "momentum")),
+        betas=tables.markdown(dependence.marginal(coarse, "beta")),
+        warmups=tables.markdown(dependence.marginal(coarse, "warmup")),
+        peaks=tables.markdown(dependence.peaks(coarse)),
+        peak_ratios=tables.markdown(dependence.peak_ratios(fine)),
+        peaks_by_budget=tables.markdown(dependence.peaks_by_budget(fine)),
+        best=tables.markdown(dependence.best_points(coarse)),
     )
     page = path.with_suffix(".md")
     page.write_text(text, encoding="utf-8")
@@ -54,19 +57,17 @@ def report(path: Path) -> Path:
 
 def _findings(fine: Results, peers: Results) -> list[str]:
     """What a reader wants to know first, in numbers of the tables below."""
-    head, *rows = tables.scoreboard(fine)
+    (_, *heads), *rows = tables.scoreboard(fine)
     lines = [
-        f"- T{row[0].strip('*')[1:]}, {column}: {text}."
-        for row in rows
-        if row[0].startswith("**the rule, μ")
-        for column, text in zip(head[1:], row[1:], strict=True)
+        f"- The rule, {kind}, {head}: {text}."
+        for kind, *texts in rows
+        if kind.startswith("μ")
+        for head, text in zip(heads, texts, strict=True)
     ]
-    for row in tables.others(fine)[1:]:
-        lines += [f"- {row[0].capitalize()} against linear: {row[1]}."] if row[1] else []
-    for row in tables.peers(peers, fine)[1:]:
-        if row[1] == "all" and row[4]:
-            peer = row[0].strip("*")
-            lines.append(f"- {peer} against linear: {row[4]}; against the rule: {row[5]}.")
+    for other, text, *_ in tables.others(fine)[1:]:
+        lines += [f"- {other.capitalize()} against linear: {text}."] if text else []
+    for peer, linear, rule in tables.peers_together(peers, fine)[1:]:
+        lines += [f"- {peer} against linear: {linear}; against the rule: {rule}."] if linear else []
     return lines
 
 
@@ -95,13 +96,18 @@ The picture is cut at ±50 %.
 
 Every number is of test examples. Each point of the space (warmup × fall × momentum) is trained at
 peaks in steps of 2 on a few seeds ({coarse} cells). A short list is then trained on other seeds at
-five peaks in steps of √2 around the best of each ({fine} cells). Both passes choose by validation
-examples, and a rival brings the warmup that did best for it. With the same seed all start from the
-same weights and see the same batches, so differences are paired: mean ± standard error, in percent
-of the metric that they are differences to. "Better" and "worse" mean that the 95 % interval of
-Student's t leaves out 0; in brackets, or in bold, what remains so after Holm's correction. The peak
-that is chosen is taken as given: its choice adds no uncertainty to the intervals. A warmup is the
-share of T in brackets; it begins at a tenth of the peak. ° marks a peak at an edge of the five.
+five peaks in steps of √2 around the best of each ({fine} cells). Five more lie around a second
+minimum, where the few seeds saw one within 10 % of the best. Peaks are chosen by validation
+examples. So is a rival's warmup, out of the same pass; the rule's is fixed.
+
+With the same seed all start from the same weights and see the same batches, so differences are
+paired: mean ± standard error, in percent of the metric that they are differences to. "Better" and
+"worse" mean that the 95 % interval of Student's t leaves out 0. The number in brackets remains so
+after Holm's correction for all cells that the entry counts. A setting has one set of data and one
+split, and several settings share the digits. So an interval covers the initial weights and the
+order of the batches. It covers neither other data nor the choice of the peak. The cells of a mean
+are not independent. A warmup is the share of T in brackets; it begins at a tenth of the peak. °
+marks a peak at an edge of the five.
 
 **The rule** is the preset `falling_momentum`: momentum falls linearly from μ to 0 over the run, and
 the effective rate is REX. For SGD that is `falling_momentum(peak, momentum=μ)`, for Adam
@@ -110,10 +116,16 @@ effective rate where it would fall with the momentum.
 
 ## Against the rivals
 
-The mean is geometric, over the cells with momentum. Of the candidates one point serves all budgets.
-Not all of them have been run in all cells: compare rows of the same number of cells.
+The mean is geometric, over cells with momentum. The metrics are errors, squared errors and losses.
 
 {rivals}
+
+## The candidates
+
+One point serves all budgets of a family of optimizers. Not all of them have been run in all cells:
+compare rows of the same number of cells. The last column has the cells that the rule has too.
+
+{candidates}
 
 ## What else people use
 
@@ -126,8 +138,10 @@ schedule is a constant rate. Each has its best warmup. All cells that have them 
 
 These optimizers claim to need no schedule, or no peak. Schedule-Free has a constant rate after its
 warmup, and is measured at its average. Prodigy has a constant rate, linear or cosine, whichever did
-best. Each got as many peaks and warmups as a schedule. Bold is here what a 95 % interval
-leaves out, without a correction.
+best. Each of these curves got as many peaks and warmups as a rival. Bold is here what a 95 %
+interval leaves out, without a correction.
+
+{peers_together}
 
 {peers}
 
@@ -141,14 +155,16 @@ out.
 
 ## Each cell
 
-Linear's metric, and differences to it.
+Linear's metric, and differences to it. Bold is what remains in the whole table after Holm's
+correction.
 
 {cells}
 
 ## Another constant momentum
 
 SGD on each setting and budget with the momentum chosen by validation too, out of those that were
-run: linear with its best constant momentum, and the rule with the best μ to fall from.
+run: linear and REX with their best constant momentum, and the rule with the best μ to fall from,
+out of those above 0. Percents are differences to linear.
 
 {tuned}
 
@@ -168,7 +184,8 @@ linear.
 
 ## What the gain depends on
 
-SGD with a momentum μ, over all settings: percent against linear with the same μ (geometric mean).
+With μ of 0.9 or more, over all settings: percent against linear with the same μ (geometric mean),
+and the number of cells.
 
 {lag}
 
@@ -188,10 +205,15 @@ A few percent are noise of eight seeds.
 
 ## Peaks
 
-Medians over the cells of the coarse pass: how much the test metric rises where the peak is half or
-twice the best, and the best peak against linear's without warmup (geometric mean).
+Medians over the cells of the coarse pass with μ of 0.9 or more: how much the test metric rises
+where the peak is half or twice the best.
 
 {peaks}
+
+The rule's best peak of the fine pass, divided by that of linear without warmup (geometric mean, and
+the number of cells). SGD's is the preset's `peak_value`, where its rate begins.
+
+{peak_ratios}
 
 The best peak of the fine pass at each budget; SGD's divided by 1 − μ, which is the effective rate:
 

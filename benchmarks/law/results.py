@@ -33,6 +33,12 @@ class Cell(NamedTuple):
         return round(self.updates * (1 - self.momentum), 9)
 
     @property
+    def data(self) -> str:
+        """What is learned: some settings share it."""
+        first = self.setting.partition("-")[0]
+        return "digits" if first in ("batches", "lowprecision") else first
+
+    @property
     def rule(self) -> str:
         """The point of the rule."""
         return str(RULE[self.family])
@@ -43,7 +49,10 @@ Results = dict[Cell, dict[str, Result]]
 
 
 def of_stage(found: dict[Key, Result], stage: Stage) -> Results:
-    """The results of a pass by their cells, but for the peers of schedules."""
+    """The results of a pass by their cells, but for the peers of schedules.
+
+    Of the fine pass and the one around a second minimum, the better counts.
+    """
     return _of_stage(found, stage, peers=False)
 
 
@@ -57,24 +66,15 @@ def _of_stage(found: dict[Key, Result], stage: Stage, peers: bool) -> Results:
     for key, result in found.items():
         if key.stage == stage and (key.optimizer in PEERS) == peers:
             cell = Cell(key.setting, key.optimizer, key.momentum, key.updates)
-            # By which a rival's warmup is chosen: the coarse pass's, as for the short list.
-            coarse = found.get(key._replace(stage="coarse"), result)
-            cells.setdefault(cell, {})[key.point] = result | {"coarse": least(coarse)}
+            second = found.get(key._replace(stage="second"), result) if stage == "fine" else result
+            cells.setdefault(cell, {})[key.point] = min(result, second, key=least)
     return cells
 
 
-def best(results: dict[str, Result], name: str) -> str | None:
-    """The point of a rival in a cell: the warmup of least validation metric in the coarse pass."""
-    points = (str(point) for point in (RIVALS | OTHERS)[name])
-    there = [point for point in points if point in results]
-    return min(there, key=lambda point: float(results[point]["coarse"])) if there else None
-
-
 def rival(results: dict[str, Result], name: str) -> str:
-    """The same of a rival that every cell has."""
-    point = best(results, name)
-    assert point is not None
-    return point
+    """The point of a schedule in a cell: the warmup of least validation metric."""
+    points = (str(point) for point in (RIVALS | OTHERS)[name])
+    return min((p for p in points if p in results), key=lambda point: least(results[point]))
 
 
 def difference(result: Result, other: Result) -> Difference:

@@ -1,9 +1,10 @@
 """Train the points of the space: peaks coarsely, then finely, and append lines of results.
 
 First every point at peaks in steps of 2, on a few seeds. Then a short list at five peaks in steps
-of √2 around the best of each, on many other seeds: each rival with the warmup that did best, the
-candidates, and REX with several β. Both choose by the validation metric, and all points are given
-the same number of peaks and the same seeds. What is in the file is not trained again.
+of √2 around the best of each, on many other seeds: each rival at every warmup, the candidates, and
+REX with several β. Where the few seeds saw a second minimum nearly as low, five
+peaks around that one as well. All choose by the validation metric, and all points are given the
+same seeds. What is in the file is not trained again.
 """
 
 import time
@@ -24,12 +25,13 @@ from benchmarks.budgeted.settings import load
 from benchmarks.law.space import FAMILY, OTHERS, RIVALS, Point, space, stacked
 
 Floats = NDArray[np.floating]
-Stage = Literal["coarse", "fine"]
+Stage = Literal["coarse", "fine", "second"]
+STAGES: tuple[Stage, ...] = "coarse", "fine", "second"
 
-_PACKAGES = ("rex-schedules", "numpy", "scipy", "jax", "jaxlib", "optax", "flax", "scikit-learn")
 _LANES = 160  # at once: as many small networks as stay in the caches
 _FINE = 2.0 ** np.arange(-1, 1.5, 0.5)  # peaks beside the best of the coarse pass
-_FIRST_SEED = {"coarse": 1000, "fine": 0}
+_NEARLY = 1.1  # The least metric, times this: what a few seeds do not tell from it.
+_FIRST_SEED = {"coarse": 1000, "fine": 0, "second": 0}
 
 
 class Key(NamedTuple):
@@ -52,7 +54,7 @@ class Plan:
         optimizers: The lowest peak of the coarse pass for each optimizer and each momentum μ.
         budgets: In updates.
         peaks: The number of coarse peaks, in steps of 2.
-        seeds: How many, in each stage.
+        seeds: How many, in the coarse pass and in the others.
         points: What is compared, or None for all of the space.
     """
 
@@ -60,8 +62,13 @@ class Plan:
     optimizers: dict[str, dict[float, float]]
     budgets: tuple[int, ...]
     peaks: int
-    seeds: dict[Stage, int]
+    seeds: dict[Literal["coarse", "fine"], int]
     points: tuple[Point, ...] | None = None
+
+    def seeds_of(self, stage: Stage) -> NDArray[np.intp]:
+        """The seeds of a stage. The coarse pass shares none with the others."""
+        count = self.seeds["coarse" if stage == "coarse" else "fine"]
+        return np.arange(_FIRST_SEED[stage], _FIRST_SEED[stage] + count)
 
     def coarse(self, optimizer: str, momentum: float) -> tuple[Point, ...]:
         """The points of the first pass."""
@@ -83,7 +90,7 @@ def run(
     *,
     candidates: Sequence[Point],
     budgets: Sequence[int] | None = None,
-    stages: Sequence[Stage] = ("coarse", "fine"),
+    stages: Sequence[Stage] = STAGES,
     minutes: float = float("inf"),
 ) -> bool:
     """Train what has no line yet, short budgets first; whether all is done.
@@ -93,11 +100,11 @@ def run(
         path: The file of results, which is appended to.
         candidates: The points that the fine pass compares with the rivals.
         budgets: Those of the plans to run, in updates, or None for all.
-        stages: Those to run; the fine one needs the lines of the coarse one.
+        stages: Those to run; "fine" and "second" need the lines of "coarse".
         minutes: When to begin nothing more.
     """
     deadline = time.time() + 60 * minutes
-    record.append(path, {"machine": record.machine(), "versions": record.versions(_PACKAGES)})
+    record.append(path, {"machine": record.machine(), "versions": record.versions(record.TRAINING)})
     for plan in plans:
         for optimizer in plan.optimizers:
             for stage, updates in product(stages, sorted(plan.budgets)):
@@ -120,8 +127,7 @@ def run(
                 began = time.time()
                 rules, places = stacked([lane.point.rule(lane.momentum, updates) for lane in lanes])
                 compiled = programs(load(plan.setting), OPTIMIZERS[optimizer], rules)
-                first = _FIRST_SEED[stage]
-                seeds = np.arange(first, first + plan.seeds[stage])
+                seeds = plan.seeds_of(stage)
                 peaks = np.stack([lane.peaks for lane in lanes], axis=1)
                 found = train(compiled, updates, seeds, peaks[:, places])
                 validation, test = (values[:, :, np.argsort(places)] for values in found)
@@ -188,20 +194,25 @@ def _lanes(
         }
         if len(coarse) == len(points):
             for point in short_list(coarse, candidates):
-                yield Lane(momentum, point, best_peak(coarse[point]) * _FINE)
+                place = chosen(coarse[point]) if stage == "fine" else second(coarse[point])
+                if place is not None:
+                    yield Lane(momentum, point, peak_at(coarse[point], place) * _FINE)
 
 
 def short_list(coarse: dict[Point, Any], candidates: Sequence[Point]) -> list[Point]:
     """What the fine pass trains, out of the points of the coarse one.
 
-    These are each rival with the warmup of least validation metric, the candidates, and the family.
+    These are the rivals at every warmup, each other schedule with the warmup of least validation
+    metric, the candidates, and the family.
     """
-    best = [
-        min((p for p in rival if p in coarse), key=lambda p: least(coarse[p]))
-        for rival in (RIVALS | OTHERS).values()
-        if any(p in coarse for p in rival)
-    ]
-    return list(dict.fromkeys([*best, *(p for p in (*candidates, *FAMILY) if p in coarse)]))
+    rivals = (point for rival in RIVALS.values() for point in rival)
+    others = (
+        min(there, key=lambda point: least(coarse[point]))
+        for other in OTHERS.values()
+        if (there := [point for point in other if point in coarse])
+    )
+    points = dict.fromkeys((*rivals, *others, *candidates, *FAMILY))
+    return [point for point in points if point in coarse]
 
 
 def least(result: Any) -> float:
@@ -209,14 +220,32 @@ def least(result: Any) -> float:
     return float(np.min(_ranked(result["validation"])))
 
 
-def best_peak(result: Any) -> float:
-    """The peak of it."""
-    return float(result["lowest"] * result["step"] ** chosen(result))
-
-
 def chosen(result: Any) -> int:
-    """The place of that peak."""
+    """The place of the peak of that metric."""
     return int(np.argmin(_ranked(result["validation"])))
+
+
+def second(result: Any) -> int | None:
+    """The place of the best peak that is apart from the chosen one and nearly as good, if any.
+
+    It is a minimum among its neighbours too.
+    """
+    metrics = np.pad(_ranked(result["validation"]), 1, constant_values=np.inf)
+    inner = metrics[1:-1]
+    minima = (inner <= metrics[:-2]) & (inner <= metrics[2:]) & (inner <= _NEARLY * inner.min())
+    apart = abs(np.arange(inner.size) - chosen(result)) > 1
+    places = np.flatnonzero(minima & apart & np.isfinite(inner))
+    return int(min(places, key=lambda place: inner[place])) if places.size else None
+
+
+def peak_at(result: Any, place: int) -> float:
+    """The peak at a place."""
+    return float(result["lowest"] * result["step"] ** place)
+
+
+def best_peak(result: Any) -> float:
+    """The peak that was chosen."""
+    return peak_at(result, chosen(result))
 
 
 def _ranked(validation: Any) -> Floats:
@@ -225,14 +254,14 @@ def _ranked(validation: Any) -> Floats:
 
 
 def _result(lane: Lane, stage: Stage, validation: Floats, test: Floats) -> dict[str, Any]:
-    """The means at each peak; of the fine stage, the test metric of each seed at the chosen one."""
+    """The means at each peak; but of the coarse pass, each seed at the chosen one too."""
     result: dict[str, Any] = {
         "lowest": finite(lane.peaks[0], 5),
         "step": finite(lane.peaks[1] / lane.peaks[0], 5),
         "validation": finite(validation.mean(axis=0), 4),
         "test": finite(test.mean(axis=0), 4),
     }
-    if stage == "fine":
+    if stage != "coarse":
         result["of_seeds"] = finite(test[:, chosen(result)], 5)
     return result
 

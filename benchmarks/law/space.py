@@ -27,7 +27,7 @@ START = 0.1  # of the peak: where every warmup begins, as OneCycle's does
 LANDINGS = {"landing": 2.5, "long landing": 10.0, "to 0": math.inf}
 DEMONS = {"late demon": 2.5, "matched": 2.5, "demon": math.inf}
 # Effective rates are kept where the momentum is a sum of gradients, SGD's.
-KEPT = {"to 0, kept": math.inf}
+KEPT = {"long landing, kept": 10.0, "to 0, kept": math.inf}
 
 _PROFILES = {"constant": constant, "cosine": cosine, "1 − √": one_minus_sqrt}
 
@@ -47,9 +47,9 @@ class Point:
             "to 0": it falls linearly to 0 over the last 2.5 / (1 − μ) updates, four times as many,
             all of them. "late demon", "demon": the same along Demon's curve. "matched": a late
             demon, and the rate is multiplied by (1 − μ) / (1 − m) for the momentum m, which does
-            for an average of gradients what the landing does for a sum. "to 0, kept": "to 0", and
-            the rate is multiplied by (1 − m) / (1 − μ), so that a sum of gradients keeps the
-            effective rate that the fall names. "mirrored": it falls from
+            for an average of gradients what the landing does for a sum. "… kept": the same
+            landing, and the rate is multiplied by (1 − m) / (1 − μ), so that a sum of gradients
+            keeps the effective rate that the fall names. "mirrored": it falls from
             μ + ½(1 − μ) to μ − ½(1 − μ) during the warmup and rises to where it was, as OneCycle's.
     """
 
@@ -101,7 +101,8 @@ class Point:
         if self.momentum == "matched":
             rate = rate * Schedule(linear, end_value=1 - momentum, decay_steps=round(steps))
         if self.momentum in KEPT:
-            rate = rate * Schedule(linear, peak_value=1.0, end_value=1 / (1 - momentum))
+            end = 1 / (1 - momentum)
+            rate = rate * Schedule(linear, end_value=end, decay_steps=round(steps))
         return Rule(rate, falling)
 
 

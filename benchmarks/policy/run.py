@@ -20,8 +20,6 @@ from benchmarks.budgeted.settings import load
 from benchmarks.law.run import Floats, train
 from benchmarks.policy.plans import FAMILIES, SHORT, peaks
 
-_PACKAGES = ("rex-schedules", "numpy", "scipy", "jax", "jaxlib", "optax", "flax", "scikit-learn")
-
 
 class Key(NamedTuple):
     """What is trained: a schedule at all of its peaks, with all seeds."""
@@ -59,7 +57,7 @@ def run(
     if seeds < 2:
         raise ValueError(f"seeds must be at least 2, for a standard error; got {seeds}")
     deadline = time.time() + 60 * minutes
-    record.append(path, {"machine": record.machine(), "versions": record.versions(_PACKAGES)})
+    record.append(path, {"machine": record.machine(), "versions": record.versions(record.TRAINING)})
     for setting, family in product(settings, families):
         for (optimizer, shares), names in groups(family).items():
             compiled = programs(

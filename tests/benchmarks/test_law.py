@@ -11,20 +11,20 @@ from scipy import stats
 from benchmarks.budgeted.engine import programs
 from benchmarks.budgeted.optimizers import OPTIMIZERS
 from benchmarks.budgeted.settings.digits import digits
-from benchmarks.law.plans import CANDIDATES, PEERS, PLANS, RULE
-from benchmarks.law.report import report
-from benchmarks.law.results import Cell, difference
-from benchmarks.law.run import Key, Plan, best_peak, least, read, run, short_list
-from benchmarks.law.space import FAMILY, OTHERS, RIVALS, Point, space, stacked
-from benchmarks.law.tables import (
+from benchmarks.law.dependence import (
     betas,
-    by_cell,
+    by_lag,
     families,
-    others,
-    peers,
-    scoreboard,
+    peak_ratios,
+    peaks,
     tuned_momentum,
 )
+from benchmarks.law.plans import CANDIDATES, PEERS, PLANS, RULE
+from benchmarks.law.report import report
+from benchmarks.law.results import Cell, difference, of_stage
+from benchmarks.law.run import Key, Plan, best_peak, least, read, run, second, short_list
+from benchmarks.law.space import FAMILY, OTHERS, RIVALS, Point, space, stacked
+from benchmarks.law.tables import by_cell, others, peers, peers_together, scoreboard
 from benchmarks.record import RESULTS
 from benchmarks.statistics import holm, paired
 from rex_core import falling_momentum, warmup_stable_decay
@@ -107,9 +107,9 @@ def test_stacked_rules_train_as_each() -> None:
     together, places = stacked(rules)
     rates = np.geomspace(0.1, 0.4, len(rules))[None]
     found = []
-    for some, peaks in ((rules, rates), (together, rates[:, places])):
+    for some, at in ((rules, rates), (together, rates[:, places])):
         lanes = programs(digits(), OPTIMIZERS["SGDM"], some)
-        found.append(np.asarray(lanes.validation(lanes.advance(lanes.start([0], peaks), 6, 6))))
+        found.append(np.asarray(lanes.validation(lanes.advance(lanes.start([0], at), 6, 6))))
     np.testing.assert_allclose(found[0][:, :, places], found[1], atol=3 / 360)
 
 
@@ -147,6 +147,12 @@ def test_the_momentum_falls_when_and_as_far_as_it_is_named() -> None:
         assert momentum(T - steps, T) == 0.9
         assert momentum(T - steps / 2, T) == pytest.approx(0.45)
         assert momentum(T, T) == 0
+    effective = Point(beta=0.5).rule(0.9, T).rate
+    for name, steps in (("long landing, kept", 100), ("to 0, kept", 1000)):
+        rate, momentum = Point(beta=0.5, momentum=name).rule(0.9, T)[:2]
+        for t in (0, 500, 900, 950, 999):
+            assert momentum(t, T) == pytest.approx(0.9 * min(1, (T - t) / steps))
+            assert rate(t, T) * 0.1 / (1 - momentum(t, T)) == pytest.approx(effective(t, T))
     for name, steps in (("late demon", 25), ("demon", 1000)):
         momentum = Point(momentum=name).rule(0.9, T).momentum
         assert momentum(T - steps, T) == 0.9
@@ -174,9 +180,7 @@ def test_results_have_all_points_and_the_short_list(trained: Path) -> None:
         fine = {k.point: v for k, v in found.items() if k[3:5] == (updates, "fine")}
         listed = short_list(coarse, [RULE_POINT])
         assert set(fine) == set(map(str, listed))
-        family = {point for point in FAMILY if point in coarse}
-        best = {min(rival, key=lambda p: least(coarse[p])) for rival in RIVALS.values()}
-        assert {*listed} == {*best, *family, RULE_POINT}
+        assert {*listed} == {*SGDM, *(point for point in FAMILY if point in coarse)}
         for point in listed:
             result = fine[str(point)]
             assert len(result["of_seeds"]) == 3
@@ -206,7 +210,7 @@ def test_what_is_done_is_not_trained_again(trained: Path, tmp_path: Path) -> Non
     before = read(path)
     assert run([PLAN], path, candidates=[RULE_POINT])
     added = [json.loads(line) for line in path.read_text("utf-8").splitlines()][len(rows) - 1 :]
-    assert [(row["updates"], row["stage"]) for row in added if "points" in row] == [(5, "fine")]
+    assert [row for row in added if "points" in row] == rows[-1:]
     assert read(path).items() >= before.items()
     assert read(path) == read(trained)
 
@@ -231,6 +235,48 @@ def test_a_peak_that_came_to_no_number_is_not_chosen() -> None:
     assert best_peak(result) == 0.2
 
 
+@pytest.mark.parametrize(
+    ("validation", "place"),
+    [
+        ([0.2, 0.3, 0.21], 2),
+        ([0.21, 0.3, 0.2], 0),
+        ([0.21, 0.3, 0.2, 0.3, 0.209], 4),  # The lower of two.
+        ([0.2, 0.3, 0.23], None),  # Worse by more than a tenth.
+        ([0.2, 0.21, 0.3], None),  # Beside the best.
+        ([0.2, 0.3, 0.21, 0.205], 3),  # The slope to it is no minimum.
+        ([0.2, None, 0.21], 2),
+        ([0.2, 0.3, None], None),
+        ([None, None, None], None),
+    ],
+)
+def test_a_second_minimum_is_apart_and_nearly_as_low(
+    validation: list[float | None], place: int | None
+) -> None:
+    assert second({"validation": validation}) == place
+
+
+def test_the_better_of_two_minima_counts(trained: Path, tmp_path: Path) -> None:
+    # Results that have two minima for the rule, a factor of 4 apart.
+    path = tmp_path / "law.jsonl"
+    rows = [json.loads(line) for line in trained.read_text("utf-8").splitlines()]
+    rows = [row for row in rows if row.get("stage") != "second"]
+    for row in rows:
+        if row.get("stage") == "coarse" and row["updates"] == 5:
+            for name, result in row["points"].items():
+                result["validation"] = [0.2, 0.5, 0.21 if name == str(RULE_POINT) else 0.5]
+            lowest = result["lowest"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert run([PLAN], path, candidates=[RULE_POINT], budgets=[5], stages=["second"])
+    found = read(path)
+    around = {key.point: value for key, value in found.items() if key.stage == "second"}
+    assert set(around) == {str(RULE_POINT)}
+    other = around[str(RULE_POINT)]
+    assert other["lowest"] * 2 == pytest.approx(lowest * 4, rel=1e-4)
+    key = Key("digits", "SGDM", 0.9, 5, "fine", str(RULE_POINT))
+    counted = of_stage(found, "fine")[Cell(*key[:4])][key.point]
+    assert counted["of_seeds"] == min(found[key], other, key=least)["of_seeds"]
+
+
 def test_the_report_says_what_the_results_are(trained: Path, tmp_path: Path) -> None:
     path = tmp_path / "law.jsonl"
     path.write_bytes(trained.read_bytes())
@@ -241,9 +287,7 @@ def test_the_report_says_what_the_results_are(trained: Path, tmp_path: Path) -> 
     found = read(path)
     for updates in PLAN.budgets:
         of = {k.point: v for k, v in found.items() if k[3:5] == (updates, "fine")}
-        there = [str(point) for point in RIVALS["linear"] if str(point) in of]
-        coarse = {name: found["digits", "SGDM", 0.9, updates, "coarse", name] for name in there}
-        linear = of[min(there, key=lambda name: least(coarse[name]))]
+        linear = min((of[str(point)] for point in RIVALS["linear"]), key=least)
         baseline = np.array(linear["of_seeds"])
         rule = np.array(of[str(RULE_POINT)]["of_seeds"])
         mean = 100 * (rule - baseline).mean() / baseline.mean()
@@ -264,7 +308,6 @@ def fine_results(**differences: float) -> Any:
         names.get(name, name): {
             "of_seeds": (seeds + gap + noise[name]).tolist(),
             "validation": [0.2 + gap],
-            "coarse": 0.2 + gap,
         }
         for name, gap in ({"linear": 0.0} | differences).items()
         if name in differences
@@ -322,6 +365,10 @@ def test_peers_are_paired_with_the_schedules_of_their_family() -> None:
             float(text.strip("*").split()[0]) for text in rows[f"Schedule-Free {peer}"][4:]
         ]
         assert differences == pytest.approx(against, abs=0.5)
+    together = {row[0]: row[1:] for row in peers_together(found, fine)[1:]}
+    assert together["Schedule-Free SGD"][0].endswith("1 (1) better, 0 (0) worse of 1")
+    assert together["Schedule-Free SGD"][1].endswith("0 (0) better, 1 (1) worse of 1")
+    assert together["Prodigy"] == ["", ""]
 
 
 def test_the_best_beta_has_a_range() -> None:
@@ -339,12 +386,90 @@ def test_the_best_beta_has_a_range() -> None:
 
 def test_the_momentum_is_chosen_on_validation() -> None:
     cells = {
-        Cell("digits", "SGDM", mu, 10): fine_results(linear=gap, rule=rule)
-        for mu, gap, rule in ((0.5, 0.03, 0.0), (0.9, 0.01, -0.01), (0.95, 0.04, 0.02))
+        Cell("digits", "SGDM", mu, 10): fine_results(linear=gap, rex=rex, rule=rule)
+        for mu, gap, rex, rule in (
+            (0.5, 0.03, 0.02, 0.0),
+            (0.9, 0.01, 0.05, -0.01),
+            (0.95, 0.04, 0.06, 0.02),
+        )
     }
-    (row,) = tuned_momentum(cells)[1:]
-    assert (row[0], row[1], row[3], row[5]) == ("digits", "10", "0.9", "0.9")
-    assert float(row[4].split()[0]) == pytest.approx(100 * -0.02 / 0.21, abs=1.5)
+    _, row = tuned_momentum(cells)
+    assert row[:3] == ["digits", "10", "0.5, 0.9, 0.95"]
+    assert (row[4], row[6], row[8]) == ("0.9", "0.5", "0.9")
+    assert float(row[5].split()[0]) == pytest.approx(100 * 0.01 / 0.21, abs=1.5)
+    assert float(row[7].split()[0]) == pytest.approx(100 * -0.02 / 0.21, abs=1.5)
+
+
+def peak_results(place: int, test: list[float | None]) -> Any:
+    """A coarse result with its best peak, of 0.1, 0.2, 0.4, at a place."""
+    validation = [0.5, 0.5, 0.5]
+    validation[place] = 0.1
+    return {"lowest": 0.1, "step": 2.0, "validation": validation, "test": test}
+
+
+def test_a_wrong_peak_is_priced_within_a_family_of_optimizers() -> None:
+    """The other family's rule is among the points of a cell, and no row of that family's."""
+    rivals = {str(warmups[0]): peak_results(1, [0.11, 0.1, 0.12]) for warmups in RIVALS.values()}
+    rules = {
+        str(RULE["SGD"]): peak_results(1, [0.105, 0.1, 0.3]),
+        str(RULE["Adam"]): peak_results(1, [0.13, 0.1, None]),
+    }
+    adams = rules | {str(RULE["Adam"]): peak_results(2, [0.2, 0.15, 0.1])}
+    coarse = {
+        Cell("digits", "SGDM", 0.9, 10): rivals | rules,
+        Cell("digits", "SGDM", 0.5, 10): rivals | adams,  # Below 0.9 nothing is claimed.
+        Cell("digits", "Adam", 0.9, 10): rivals | adams,
+    }
+    _, *rows = peaks(coarse)
+    found = {(row[0], row[1]): row[2:] for row in rows}
+    assert len(rows) == len(found) == 10
+    assert found["SGD", str(RULE["SGD"])] == ["1", "+5 %", "+200 %"]
+    assert found["SGD", "linear"] == found["Adam", "linear"] == ["1", "+10 %", "+20 %"]
+    assert found["Adam", str(RULE["Adam"])] == ["1", "+50 %", "–"]
+
+
+def test_the_ratio_of_peaks_is_that_of_each_family_and_budget() -> None:
+    linear = peak_results(1, [0.1, 0.1, 0.1])
+    higher, lower = peak_results(2, [0.1, 0.1, 0.1]), peak_results(0, [0.1, 0.1, 0.1])
+    fine = {
+        Cell("digits", "SGDM", 0.9, 10): {"linear": linear, str(RULE["SGD"]): lower},
+        Cell("moons", "SGDM", 0.95, 10): {"linear": linear, str(RULE["SGD"]): lower},
+        Cell("moons", "SGDM", 0.5, 10): {"linear": linear, str(RULE["SGD"]): higher},
+        Cell("digits", "SGDM", 0.9, 20): {"linear": linear, str(RULE["SGD"]): linear},
+        Cell("digits", "Adam", 0.9, 20): {"linear": linear, str(RULE["Adam"]): higher},
+    }
+    assert peak_ratios(fine) == [
+        ["", "10 updates", "20 updates"],
+        ["SGD", "× 0.50 of 2", "× 1.00 of 1"],
+        ["Adam", "", "× 2.00 of 1"],
+    ]
+
+
+def test_the_gain_by_length_is_of_high_momenta_alone() -> None:
+    def cell(optimizer: str, momentum: float, updates: int) -> Cell:
+        return Cell("digits", optimizer, momentum, updates)
+
+    half = fine_results(linear=0.0, rex=0.0, rule=-0.1)
+    alike = fine_results(linear=0.0, rex=0.0, rule=0.0)
+    adam = {**fine_results(linear=0.0, rex=0.1), str(RULE["Adam"]): half[str(RULE_POINT)]}
+    found = {
+        cell("SGDM", 0.9, 10): half,
+        cell("SGDM", 0.95, 20): half,
+        cell("SGDM", 0.5, 2): alike,
+        cell("SGDM", 0.9, 40): alike,
+        cell("Adam", 0.9, 40): adam,
+    }
+    head, *rows = by_lag(found)
+    assert head[1:] == ["the rule, SGD", "REX, SGD", "the rule, Adam", "REX, Adam"]
+    assert [row[0] for row in rows] == ["1", "4"]
+    percents = [[cell.split()[0] for cell in row[1:]] for row in rows]
+    assert rows[0][1].endswith("% of 2")
+    assert percents[0][2:] == ["–", "–"]
+    own, base = (np.mean(half[name]["of_seeds"]) for name in (str(RULE_POINT), "linear"))
+    assert float(percents[0][0]) == pytest.approx(100 * (own / base - 1), abs=0.05)
+    assert abs(float(percents[1][0])) < 1
+    assert float(percents[1][2]) == pytest.approx(float(percents[0][0]), abs=0.05)
+    assert float(percents[1][3]) > 40
 
 
 def test_the_plans_have_what_they_compare() -> None:
