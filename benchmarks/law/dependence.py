@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.law.plans import RULE
 from benchmarks.law.results import Cell, Result, Results, difference, mean, rival
 from benchmarks.law.run import best_peak, chosen, least
-from benchmarks.law.space import FAMILY, RIVALS, space
+from benchmarks.law.space import FAMILY, RIVALS, WARMUPS, space
 from benchmarks.law.tables import Table, percent, versus
 from rex_core import Schedule, bind, loss_bound, rex
 
@@ -172,6 +172,19 @@ def _axis_name(axis: str, value: Any, constant: bool, cell: Cell) -> str:
         kind = cell.optimizer.rstrip("W") if cell.optimizer != "SGDM" else f"SGDM {cell.momentum:g}"
         return f"β {value:g}, constant, {kind}"
     return f"warmup {value:g}" if axis == "warmup" else str(value)
+
+
+def warmups(fine: Results) -> Table:
+    """Linear, cosine and REX with a warmup against themselves without, for each optimizer."""
+    shares = WARMUPS[1:]
+    rows = [["optimizer", "schedule", *(f"warmup {share:g}" for share in shares)]]
+    for family in RULE:
+        cells = [of for cell, of in fine.items() if cell.family == family]
+        for name in ("linear", "cosine", "REX"):
+            plain, *warm = map(str, RIVALS[name])
+            pairs = ([(of[w], of[plain]) for of in cells if {w, plain} <= of.keys()] for w in warm)
+            rows.append([family, name, *map(versus, pairs)])
+    return rows
 
 
 def peaks(coarse: Results) -> Table:

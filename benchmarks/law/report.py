@@ -38,6 +38,7 @@ def report(path: Path) -> Path:
         leaving_out=tables.markdown(tables.leaving_out(fine)),
         cells=tables.markdown(tables.by_cell(fine)),
         tuned=tables.markdown(dependence.tuned_momentum(fine)),
+        warmup=tables.markdown(dependence.warmups(fine)),
         lag=tables.markdown(dependence.by_lag(fine)),
         best_betas=tables.markdown(dependence.betas(fine)),
         family=tables.markdown(dependence.families(fine)),
@@ -188,6 +189,12 @@ With μ of 0.9 or more, over all settings: percent against linear with the same 
 and the number of cells.
 
 {lag}
+
+## Warmup
+
+The same schedule without a warmup is what these differ from, each at its own best peak.
+
+{warmup}
 
 ## One axis at a time
 
