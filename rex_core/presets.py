@@ -127,13 +127,13 @@ def falling_momentum(
     Measured on small networks, in runs of 10 to 1280 updates, with μ of 0.9 and 0.95 and a searched
     peak: 12 to 21 % below linear with SGD, and 9 to 14 % with Adam, at T·(1 - μ) of 1 to 8; 7 % at
     16; about 2 % from 30 on. Beyond the 95 % interval it was worse than linear in 1 of 67 cases,
-    than cosine in 2, than REX and OneCycle in none. Up to 160 updates the best peak hardly changes
-    with T.
+    than cosine in 2, than REX and OneCycle in none. Up to 160 updates the best peak stays within a
+    factor of 2.
 
     Limits: small batches gain most, and batches of a seventh of the data or more gained in 1 case
-    of 6 and lost in 1; a μ of 0.5 to 0.8 gains nothing; a constant μ that is searched too may do as
-    well; a peak twice too high costs more than with linear; large networks have not been tried.
-    Adam wants the warmup of 0.1 that it was measured with.
+    of 6 and lost in 1; a μ of 0.5 to 0.8 gains nothing on linear or REX; a constant μ that is
+    searched too may do as well; a peak twice too high costs more than with linear; large networks
+    have not been tried. Adam wants the warmup of 0.1 that it was measured with.
 
     Args:
         peak_value: The rate at t = 0 without warmup; any shape. The sum's rate rises above it:
