@@ -54,6 +54,11 @@ def in_percent(values: ArrayLike, baseline: ArrayLike) -> Difference:
     return paired(values * scale, baseline * scale)
 
 
+def geometric_mean(differences: Sequence[Difference]) -> float:
+    """The geometric mean of ratios that are given as differences in percent, likewise."""
+    return 100 * float(np.expm1(np.mean([np.log1p(d.mean / 100) for d in differences])))
+
+
 def holm(p: Sequence[float]) -> NDArray[np.float64]:
     """The p-values of a family, adjusted: at most α means significant with all of them tested.
 

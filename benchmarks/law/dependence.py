@@ -10,7 +10,8 @@ from benchmarks.law.plans import RULE
 from benchmarks.law.results import Cell, Result, Results, difference, mean, rival
 from benchmarks.law.run import best_peak, chosen, least
 from benchmarks.law.space import FAMILY, RIVALS, WARMUPS, space
-from benchmarks.law.tables import Table, percent, versus
+from benchmarks.law.tables import Table, versus
+from benchmarks.statistics import geometric_mean
 from rex_core import Schedule, bind, loss_bound, rex
 
 
@@ -127,10 +128,11 @@ def by_lag(fine: Results) -> Table:
         for family in RULE:
             of = [cell for cell in cells if cell.family == family]
             for point in (lambda cell: cell.rule, lambda cell: rival(fine[cell], "REX")):
-                linear = [fine[cell][rival(fine[cell], "linear")] for cell in of]
-                own = [fine[cell][point(cell)] for cell in of]
-                logs = [np.log(mean(a) / mean(b)) for a, b in zip(own, linear, strict=True)]
-                row.append(f"{percent(logs)} % of {len(of)}" if logs else "–")
+                found = [
+                    difference(fine[cell][point(cell)], fine[cell][rival(fine[cell], "linear")])
+                    for cell in of
+                ]
+                row.append(f"{geometric_mean(found):+.1f} % of {len(of)}" if of else "–")
         rows.append(row)
     return rows
 
@@ -150,8 +152,11 @@ def marginal(coarse: Results, axis: str) -> Table:
     rows: dict[str, dict[int, list[float]]] = {}
     for cell in cells:
         for group in (True, False) if axis == "beta" else (True,):
-            points = [p for p in space(cell.momentum, cell.optimizer) if str(p) in coarse[cell]]
-            points = [p for p in points if p.fall == "rex" and p.hold == p.end == 0]
+            points = [
+                p
+                for p in space(cell.momentum, cell.optimizer)
+                if p.fall == "rex" and p.hold == p.end == 0
+            ]
             if axis == "beta":
                 points = [p for p in points if (p.momentum == "constant") == group]
                 if not group and cell.momentum == 0:
@@ -162,7 +167,11 @@ def marginal(coarse: Results, axis: str) -> Table:
                 name = _axis_name(axis, value, group, cell)
                 rows.setdefault(name, {}).setdefault(cell.updates, []).append(np.log(own / top))
     head = [axis, *(f"{T} updates" for T in budgets)]
-    return [head, *([n, *(percent(rows[n].get(T)) for T in budgets)] for n in sorted(rows))]
+    return [head, *([n, *(_percent(rows[n].get(T)) for T in budgets)] for n in sorted(rows))]
+
+
+def _percent(logs: list[float] | None) -> str:
+    return "" if logs is None else f"{100 * np.expm1(np.mean(logs)):+.1f}"
 
 
 def _axis_name(axis: str, value: Any, constant: bool, cell: Cell) -> str:
@@ -194,7 +203,7 @@ def peaks(coarse: Results) -> Table:
     """
     rows = [["optimizer", "point", "cells", "peak at ½", "peak × 2"]]
     for family, rule in RULE.items():
-        points = [str(rule), *(str(warmups[0]) for warmups in RIVALS.values())]
+        points = [str(rule), *(str(plain) for plain, *_ in RIVALS.values())]
         have = [
             results
             for cell, results in coarse.items()
@@ -264,7 +273,3 @@ def best_points(coarse: Results) -> Table:
         row = [cell.task, str(cell.updates), order[0], f"{best_peak(top):.3g}"]
         rows.append([*row, str(near), str(len(order))])
     return rows
-
-
-def _has_space(cell: Cell, results: dict[str, Any]) -> bool:
-    return all(str(point) in results for point in space(cell.momentum, cell.optimizer))

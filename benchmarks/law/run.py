@@ -31,7 +31,7 @@ STAGES: tuple[Stage, ...] = "coarse", "fine", "second"
 _LANES = 160  # at once: as many small networks as stay in the caches
 _FINE = 2.0 ** np.arange(-1, 1.5, 0.5)  # peaks beside the best of the coarse pass
 _NEARLY = 1.1  # The least metric, times this: what a few seeds do not tell from it.
-_FIRST_SEED = {"coarse": 1000, "fine": 0, "second": 0}
+_FIRST_SEED = {"coarse": 1000, "fine": 0}
 
 
 class Key(NamedTuple):
@@ -67,8 +67,8 @@ class Plan:
 
     def seeds_of(self, stage: Stage) -> NDArray[np.intp]:
         """The seeds of a stage. The coarse pass shares none with the others."""
-        count = self.seeds["coarse" if stage == "coarse" else "fine"]
-        return np.arange(_FIRST_SEED[stage], _FIRST_SEED[stage] + count)
+        of: Literal["coarse", "fine"] = "coarse" if stage == "coarse" else "fine"
+        return np.arange(_FIRST_SEED[of], _FIRST_SEED[of] + self.seeds[of])
 
     def coarse(self, optimizer: str, momentum: float) -> tuple[Point, ...]:
         """The points of the first pass."""

@@ -1,6 +1,6 @@
 """The tables that compare: the rule, its candidates and peers against the rivals."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from benchmarks.law.plans import AFTERWARDS, CANDIDATES, PEERS, RULE
 from benchmarks.law.results import Cell, Result, Results, difference, mean, rival
 from benchmarks.law.run import chosen, least
 from benchmarks.law.space import OTHERS, RIVALS
-from benchmarks.statistics import holm
+from benchmarks.statistics import geometric_mean, holm
 
 Table = list[list[str]]
 
@@ -169,8 +169,7 @@ def versus(pairs: Sequence[tuple[Result, Result]]) -> str:
         own = sum(sign * d.mean > 0 and d.p < 0.05 for d in found)
         sure = sum(sign * d.mean > 0 and p < 0.05 for d, p in zip(found, adjusted, strict=True))
         counts.append(f"{own} ({sure}) {word}")
-    mean_of_all = percent([np.log1p(d.mean / 100) for d in found])
-    return f"{mean_of_all} %: {', '.join(counts)} of {len(found)}"
+    return f"{geometric_mean(found):+.1f} %: {', '.join(counts)} of {len(found)}"
 
 
 def by_cell(fine: Results) -> Table:
@@ -212,10 +211,6 @@ def _marks(result: Any, point: str) -> str:
     _, found, share = point.partition("warmup ")
     edge = chosen(result) in (0, len(result["validation"]) - 1)
     return f" ({share})" * bool(found) + "°" * edge
-
-
-def percent(logs: Iterable[float] | None) -> str:
-    return "" if logs is None else f"{100 * (np.exp(np.mean(list(logs))) - 1):+.1f}"
 
 
 def markdown(table: Table) -> str:

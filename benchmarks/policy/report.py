@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from scipy.stats import sem
 
 from benchmarks import record
@@ -12,7 +11,7 @@ from benchmarks.policy.choice import Cell, Results, is_whole, oracle, outcome
 from benchmarks.policy.choice import test as metric
 from benchmarks.policy.plans import FAMILIES, PEAKS, POLICIES, peaks
 from benchmarks.policy.run import read
-from benchmarks.statistics import Difference, in_percent
+from benchmarks.statistics import Difference, geometric_mean, in_percent
 
 USUAL = "cosine: 8 peaks at T/40"
 
@@ -73,7 +72,7 @@ def policies(found: Results, cells: Sequence[Cell]) -> Table:
         better, worse = sum(d.high < 0 for d in gains), sum(d.low > 0 for d in gains)
         row += [_mean(regrets), f"{within} of {len(cells)}"]
         row.append(f"{_mean(gains)}: {better} better, {worse} worse")
-        rows.append((_geometric(regrets), row))
+        rows.append((geometric_mean(regrets), row))
     rows.sort(key=lambda pair: pair[0])
     return [["policy", "spent on choosing", *columns], *(row for _, row in rows)]
 
@@ -92,12 +91,7 @@ def oracles(found: Results, cells: Sequence[Cell]) -> Table:
 
 
 def _mean(differences: Sequence[Difference]) -> str:
-    return f"{_geometric(differences):+.1f} %"
-
-
-def _geometric(differences: Sequence[Difference]) -> float:
-    """The geometric mean of ratios that are given as differences in percent, likewise."""
-    return 100 * float(np.expm1(np.mean([np.log1p(d.mean / 100) for d in differences])))
+    return f"{geometric_mean(differences):+.1f} %"
 
 
 _TEXT = """# What to do with a whole budget: what came out
