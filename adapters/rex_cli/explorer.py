@@ -165,10 +165,10 @@ class _Page:
 
     def say(self, message: str) -> None:
         """Put a message beside the field that it is about."""
-        for each in (self.note, *self.notes.values()):
-            each.visible = False
         note = self.notes.get(message.partition(" ")[0], self.note)
-        note.text, note.visible = message, bool(message)
+        for each in (self.note, *self.notes.values()):
+            each.text = message if each is note else ""
+            each.visible = each.text != ""
 
     def update(self) -> None:
         """Draw the state, or show its error."""

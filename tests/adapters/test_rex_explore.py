@@ -218,9 +218,11 @@ def test_an_empty_budget_is_said_beside_its_field(reader, name):
     field.fill("")
     reader.page.keyboard.press("Enter")
     reader.wait(f"note {name}", "text", f"{name} must be a finite number > 0; got ''")
-    field.fill("300")
+    field.fill("30000")
     reader.page.keyboard.press("Enter")
+    reader.wait(f"note {name}", "text", "")
     reader.wait(f"note {name}", "visible", False)
+    reader.wait("curves", "data.label.length", 2)
 
 
 @pytest.mark.long
