@@ -130,8 +130,7 @@ def _public(own: Signature) -> Signature:
     """The signature (t, T, *, params), from the signature of a formula."""
     kind = Parameter.POSITIONAL_OR_KEYWORD
     first = [Parameter(name, kind, annotation=Real) for name in ("t", "T")]
-    own_params = own.parameters.values()
-    params = [p for p in own_params if p.kind is Parameter.KEYWORD_ONLY and p.name != "T"]
+    params = [p for p in own.parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
     return own.replace(parameters=[*first, *params])
 
 

@@ -178,12 +178,9 @@ def blockwise(function: Callable[[Array], Array], t: Array) -> Array:
 
 def spent_of_block(block: Array, T: Real) -> Array:
     """How much is spent in a block of an array, as floats."""
-    least, most = block.min(), block.max()
-    if least >= 0 and most <= T:
-        return block.astype(np.float64)
-    if not (least >= -MAX_FLOAT and most <= MAX_FLOAT):
+    if block.dtype.kind == "f" and not abs(block).max() <= MAX_FLOAT:
         ANY.check("t", block)
-    return np.clip(block.astype(np.float64), 0.0, T)
+    return block.astype(np.float64).clip(0.0, T)
 
 
 def ratio(part: Time, rest: Time, xp: Namespace) -> Real:

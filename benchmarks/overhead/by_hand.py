@@ -35,11 +35,14 @@ def rex_checked_by_hand(t: Any, T: Any, *, beta: float = 0.5) -> Any:
     return 0.0
 
 
-def in_place(formula: InPlace, t: Any, T: Any, block: int = 2**15) -> Any:
-    """A formula for long arrays of NumPy's, block after block; nothing is checked."""
+def in_place(formula: InPlace, t: Any, T: Any, *, checked: bool = False, block: int = 2**15) -> Any:
+    """A formula for long arrays of NumPy's, block after block; `checked`, t must be in [0, T]."""
     values = np.empty(t.shape)
     for start in range(0, t.size, block):
-        formula(t[start : start + block], T, values[start : start + block])
+        steps = t[start : start + block]
+        if checked and not (steps.min() >= 0 and steps.max() <= T):
+            raise ValueError("t must be in [0, T]")
+        formula(steps, T, values[start : start + block])
     return values
 
 

@@ -66,12 +66,13 @@ def tables(effort: Effort) -> list[Table]:
 
 
 def pair(name: str, t: Any, T: int) -> Candidates:
-    """A profile's formula by hand, and the profile."""
+    """A profile's formula by hand, the same with a check of t, and the profile."""
     params = PARAMS.get(name, {})
     formula = partial(getattr(by_hand, f"{name}_in_place"), **params)
     profile = bind(getattr(profiles, name), **params)
     return {
         f"{name} by hand, in place": lambda: by_hand.in_place(formula, t, T),
+        f"{name} by hand, t checked": lambda: by_hand.in_place(formula, t, T, checked=True),
         own(name): lambda: profile(t, T),
     }
 
