@@ -36,10 +36,11 @@ class Value:
     def __init_subclass__(cls, *, kind: bool = False) -> None:
         """A kind is written and read by its name. A subclass of a kind is not."""
         super().__init_subclass__()
-        parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
-        cls.fields = tuple(each.name for each in parameters)
-        cls._defaults = {each.name: each.default for each in parameters}
-        cls._positional = sum(each.kind is each.POSITIONAL_OR_KEYWORD for each in parameters)
+        if "__init__" in cls.__dict__:
+            parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
+            cls.fields = tuple(each.name for each in parameters)
+            cls._defaults = {each.name: each.default for each in parameters}
+            cls._positional = sum(each.kind is each.POSITIONAL_OR_KEYWORD for each in parameters)
         if kind:
             TYPES[cls.__name__] = cls
 
