@@ -131,8 +131,8 @@ def falling_momentum(
     best peak stays within a factor of 2.
 
     Limits: small batches gain most, and batches of a seventh of the data or more gained in 1 case
-    of 6 and lost in 1; a μ of 0.5 to 0.8 gains nothing on linear or REX; a constant μ that is
-    searched too may do as well; a peak twice too high costs more than with linear; large networks
+    of 6 and lost in 1; a μ of 0.5 to 0.8 gains nothing on REX; a constant μ that is searched
+    too does nearly as well; a peak twice too high costs more than with linear; large networks
     have not been tried. Adam wants the warmup of 0.1 that it was measured with.
 
     Args:

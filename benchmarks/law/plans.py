@@ -61,13 +61,16 @@ PLANS: tuple[Plan, ...] = (
         for setting in ("digits", "moons")
     ),
     # Is it the falling momentum, or would another constant one do?
-    Plan(
-        "digits",
-        {"SGDM": {0.5: 0.08, 0.7: 0.08, 0.8: 0.04}},
-        (10, 20, 40, 80, 160, 320),
-        peaks=7,
-        seeds={"coarse": 8, "fine": 100},
-        points=(*_RIVALS, RULE["SGD"], _LATE, _SLOW, _DEMON),
+    *(
+        Plan(
+            setting,
+            {"SGDM": {0.5: 0.08, 0.7: 0.08, 0.8: 0.04}},
+            (10, 20, 40, 80, 160, 320),
+            peaks=7,
+            seeds={"coarse": 8, "fine": 100},
+            points=(*_RIVALS, RULE["SGD"], _LATE, _SLOW, _DEMON),
+        )
+        for setting in ("digits", "moons")
     ),
     # Is it the noise of the gradients? The digits themselves have batches of 32.
     *(

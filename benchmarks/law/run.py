@@ -2,9 +2,9 @@
 
 First every point at peaks in steps of 2, on a few seeds. Then a short list at five peaks in steps
 of √2 around the best of each, on many other seeds: each rival at every warmup, the candidates, and
-REX with several β. Where the few seeds saw a second minimum nearly as low, five
-peaks around that one as well. All choose by the validation metric, and all points are given the
-same seeds. What is in the file is not trained again.
+REX with several β. Where the few seeds saw a second minimum nearly as low, five peaks around that
+one as well. All choose by the validation metric, and all points are given the same seeds. What is
+in the file is not trained again.
 """
 
 import time
