@@ -36,7 +36,7 @@ class Value:
     def __init_subclass__(cls, *, kind: bool = False) -> None:
         """A kind is written and read by its name. A subclass of a kind is not."""
         super().__init_subclass__()
-        if "__init__" in cls.__dict__:
+        if cls.__init__ is not object.__init__:
             parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
             cls.fields = tuple(each.name for each in parameters)
             cls._defaults = {each.name: each.default for each in parameters}

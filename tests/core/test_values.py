@@ -398,3 +398,17 @@ def test_names_in_messages_are_short():
     with pytest.raises(ValueError, match="sampling") as error:
         Schedule(rex, nested)
     assert len(str(error.value)) < 3000
+
+
+def test_a_constructor_may_come_from_a_class_beside_the_value():
+    class OnePeak:
+        def __init__(self, peak_value=1.0):
+            Schedule.__init__(self, linear, peak_value=peak_value)
+
+    class Mine(OnePeak, Schedule):
+        pass
+
+    assert Mine.fields == ("peak_value",)
+    assert repr(Mine(0.5)) == "Mine(0.5)"
+    assert Mine(0.5) == Mine(peak_value=0.5) != Mine(0.6)
+    assert Mine(0.5)(50, 100) == 0.25
