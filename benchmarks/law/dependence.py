@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.law.plans import RULE
+from benchmarks.law.plans import DEMON, RULE
 from benchmarks.law.results import Cell, Result, Results, difference, mean, rival
 from benchmarks.law.run import best_peak, chosen, least
 from benchmarks.law.space import FAMILY, RIVALS, WARMUPS, space
@@ -106,6 +106,20 @@ def tuned_momentum(fine: Results) -> Table:
             d = difference(own, base)
             row += [f"{d.mean:+.1f} ± {d.error:.1f}", f"{cell.momentum:g}"]
         rows.append(row)
+    return rows
+
+
+def demons(fine: Results) -> Table:
+    """Demon on REX from each momentum, against the rule from 0.9."""
+    demon = {cell: results[str(DEMON)] for cell, results in fine.items() if str(DEMON) in results}
+    momenta = sorted({cell.momentum for cell in demon})
+    rows = [["", "updates", *(f"from {momentum:g}" for momentum in momenta)]]
+    for base in sorted(fine):
+        own = [demon.get(base._replace(momentum=momentum)) for momentum in momenta]
+        if base.momentum == 0.9 and base.rule in fine[base] and len([*filter(None, own)]) > 1:
+            found = [difference(each, fine[base][base.rule]) if each else None for each in own]
+            texts = [f"{d.mean:+.1f} ± {d.error:.1f}" if d else "" for d in found]
+            rows.append([f"{base.setting}, {base.optimizer}", str(base.updates), *texts])
     return rows
 
 

@@ -13,7 +13,7 @@ _WARMED = Point(beta=0.5, momentum="to 0, kept", warmup=0.1)
 _LANDED = Point(beta=0.5, momentum="long landing, kept")
 _LATE = Point(beta=0.85, momentum="to 0, kept")
 _SLOW = Point(beta=0.5, momentum="to 0", warmup=0.3)
-_DEMON = Point("rex μ", momentum="demon")
+DEMON = Point("rex μ", momentum="demon")  # demon(μ), and REX with β = μ.
 
 # Settings that were run after the rule was fixed.
 AFTERWARDS = "batches", "lowprecision", "selftraining", "charlm"
@@ -29,7 +29,7 @@ CANDIDATES: tuple[Point, ...] = (
     Point(beta=0.85, momentum="to 0"),
     Point(beta=0.85, momentum="to 0", warmup=0.1),
     Point(beta=0.85, momentum="landing"),
-    _DEMON,
+    DEMON,
     Point("rex μ", momentum="demon", warmup=0.1),
     Point(beta=0.5, momentum="demon", warmup=0.1),
     Point(beta=0.0, momentum="demon", warmup=0.1),
@@ -68,7 +68,7 @@ PLANS: tuple[Plan, ...] = (
             (10, 20, 40, 80, 160, 320),
             peaks=7,
             seeds={"coarse": 8, "fine": 100},
-            points=(*_RIVALS, RULE["SGD"], _LATE, _SLOW, _DEMON),
+            points=(*_RIVALS, RULE["SGD"], _LATE, _SLOW, DEMON),
         )
         for setting in ("digits", "moons")
     ),
@@ -157,6 +157,6 @@ PLANS: tuple[Plan, ...] = (
         (4000, 10_000),
         peaks=5,
         seeds={"coarse": 2, "fine": 4},
-        points=(*_RIVALS, RULE["SGD"], _DEMON),
+        points=(*_RIVALS, RULE["SGD"], DEMON),
     ),
 )

@@ -38,6 +38,7 @@ def report(path: Path) -> Path:
         leaving_out=tables.markdown(tables.leaving_out(fine)),
         cells=tables.markdown(tables.by_cell(fine)),
         tuned=tables.markdown(dependence.tuned_momentum(fine)),
+        demons=tables.markdown(dependence.demons(fine)),
         warmup=tables.markdown(dependence.warmups(fine)),
         lag=tables.markdown(dependence.by_lag(fine)),
         best_betas=tables.markdown(dependence.betas(fine)),
@@ -168,6 +169,11 @@ run: linear and REX with their best constant momentum, and the rule with the bes
 out of those above 0. Percents are differences to linear.
 
 {tuned}
+
+Demon on REX, from each momentum that was run: `demon(μ)` with `Schedule(bind(rex, beta=μ))`.
+Percents are differences to the rule from 0.9.
+
+{demons}
 
 ## The best fall for a budget
 

@@ -29,6 +29,7 @@ KINDS: dict[str, Callable[[Cell], bool]] = {
     "μ ≥ 0.9, run after the rule was fixed": lambda cell: (
         cell.momentum >= 0.9 and cell.setting.startswith(AFTERWARDS)
     ),
+    "0 < μ < 0.9": lambda cell: 0 < cell.momentum < 0.9,
 }
 
 

@@ -8,12 +8,13 @@ import pytest
 from benchmarks.law.dependence import (
     betas,
     by_lag,
+    demons,
     families,
     peak_ratios,
     peaks,
     tuned_momentum,
 )
-from benchmarks.law.plans import RULE
+from benchmarks.law.plans import DEMON, RULE
 from benchmarks.law.results import Cell, difference
 from benchmarks.law.space import RIVALS
 from benchmarks.law.tables import by_cell, others, peers, peers_together, scoreboard
@@ -123,6 +124,27 @@ def test_the_momentum_is_chosen_on_validation() -> None:
     assert (row[4], row[6], row[8]) == ("0.9", "0.5", "0.9")
     assert float(row[5].split()[0]) == pytest.approx(100 * 0.01 / 0.21, abs=1.5)
     assert float(row[7].split()[0]) == pytest.approx(100 * -0.02 / 0.21, abs=1.5)
+
+
+def test_demon_is_compared_with_the_rule_from_its_own_momentum() -> None:
+    cells = {
+        Cell("digits", "SGDM", mu, 10): fine_results(linear=0.0, rule=rule, **{str(DEMON): demon})
+        for mu, rule, demon in ((0.8, 0.5, -0.02), (0.9, 0.0, 0.02))
+    } | {Cell("moons", "SGDM", 0.9, 10): fine_results(linear=0.0, rule=0.0)}
+    head, row = demons(cells)
+    assert head == ["", "updates", "from 0.8", "from 0.9"]
+    assert row[:2] == ["digits, SGDM", "10"]
+    assert [float(text.split()[0]) for text in row[2:]] == pytest.approx([-10, 10], abs=1.5)
+
+
+def test_cells_below_nine_tenths_have_a_row_of_their_own() -> None:
+    gaps = {"linear": 0.0, "cosine": 0.02, "rex": 0.0, "one_cycle": 0.1}
+    cells = {
+        Cell("digits", "SGDM", mu, 10): fine_results(**gaps, rule=rule)
+        for mu, rule in ((0.0, 0.1), (0.5, -0.02), (0.8, -0.02), (0.9, 0.1))
+    }
+    (row,) = [row for row in scoreboard(cells) if row[0] == "0 < μ < 0.9"]
+    assert row[1].endswith("2 (2) better, 0 (0) worse of 2")
 
 
 def peak_results(place: int, test: list[float | None]) -> Any:
